@@ -1,0 +1,184 @@
+# The only list of commands. `make help` prints it. Everything that a target needs is set up by the target itself.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := all
+.SUFFIXES:
+
+# --- What can be set -------------------------------------------------------------------------------------------------
+
+# What `make run` starts at VMPL2: payload (our test guest), linux (a kernel of yours), ovmf (a firmware of yours).
+GUEST ?= payload
+# For GUEST=linux: a bzImage, an initrd and a command line.
+LINUX_KERNEL ?=
+LINUX_INITRD ?=
+LINUX_APPEND ?= console=ttyS0 quiet
+# For GUEST=ovmf: an OVMF.fd with SEV metadata.
+OVMF ?=
+# More options for `snp-emulator run`, such as RUN_FLAGS='--smp 4 --icount'.
+RUN_FLAGS ?=
+# How long one test stage may take where CI is set, and each fuzz target.
+STAGE_SECONDS ?= 1800
+FUZZ_SECONDS ?= 60
+
+CARGO ?= cargo
+
+# --- Where things are ------------------------------------------------------------------------------------------------
+
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+FIRMWARE_TARGET := x86_64-unknown-none
+FIRMWARE_DIR := $(TARGET_DIR)/$(FIRMWARE_TARGET)/firmware
+TOOLS_DIR := $(TARGET_DIR)/release
+IMAGES_DIR := $(TARGET_DIR)/images
+RESULTS_DIR := $(TARGET_DIR)/results
+
+# The bare-metal programs, and the bare-metal libraries that clippy and rustdoc cannot look at on the host.
+FIRMWARE_PROGRAMS := kernel stage2 monitor guest_payload
+FIRMWARE_PACKAGES := $(FIRMWARE_PROGRAMS) hardware
+
+# The launcher carries the monitor inside it; cargo rebuilds the one when the other changes.
+export SNP_MONITOR_ELF := $(FIRMWARE_DIR)/monitor
+
+IGVM_IMAGE := $(TOOLS_DIR)/igvm-image
+SNP_EMULATOR := $(TOOLS_DIR)/snp-emulator
+RESULTS := $(TOOLS_DIR)/results --folder $(RESULTS_DIR)
+
+# Where nobody watches, a Cargo.lock that does not match is an error and not a change.
+LOCKED := $(if $(CI),--locked)
+
+# --- How things are built --------------------------------------------------------------------------------------------
+
+# Paths of this machine must not reach the measured bytes: they are part of panic messages. `--config` adds to the flags
+# of .cargo/config.toml, which RUSTFLAGS would replace.
+CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
+REMAP := --config 'target.$(FIRMWARE_TARGET).rustflags=["--remap-path-prefix=$(CARGO_HOME_DIR)=/cargo","--remap-path-prefix=$(CURDIR)=/vouchsafe"]'
+FIRMWARE_CARGO := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
+FIRMWARE_FLAGS := $(LOCKED) --target $(FIRMWARE_TARGET) $(REMAP)
+
+# $(call build_firmware,PROGRAM): one at a time, so that none gets features that only another asked for.
+build_firmware = $(FIRMWARE_CARGO) build --profile firmware $(FIRMWARE_FLAGS) -p $(1)
+
+# $(call build_image,GUEST OPTIONS,NAME)
+build_image = $(IGVM_IMAGE) build --stage2 $(FIRMWARE_DIR)/stage2 --kernel $(FIRMWARE_DIR)/kernel $(1) --output $(IMAGES_DIR)/$(2).igvm
+
+GUEST_payload := --guest-elf $(FIRMWARE_DIR)/guest_payload
+GUEST_linux = --linux $(LINUX_KERNEL) --initrd $(LINUX_INITRD) --append '$(LINUX_APPEND)'
+GUEST_ovmf = --guest-firmware $(OVMF)
+
+GUESTS := payload linux ovmf
+NEEDS_linux := LINUX_KERNEL LINUX_INITRD
+NEEDS_ovmf := OVMF
+# $(call need_file,GUEST,VARIABLE): stops with a sentence when the variable names no file.
+need_file = $(if $(wildcard $($(2))),,$(error GUEST=$(1) needs $(2)=FILE$(if $($(2)),; there is no $($(2)))))
+$(if $(filter $(GUEST),$(GUESTS)),,$(error GUEST=$(GUEST) is none of: $(GUESTS)))
+
+# --- For people ------------------------------------------------------------------------------------------------------
+
+.PHONY: all
+all: tools images ## Build everything; images are in target/images
+
+.PHONY: run
+run: needs-$(GUEST) setup-qemu image-$(GUEST) ## Boot an image on the emulated machine: GUEST=payload|linux|ovmf
+	$(SNP_EMULATOR) run $(IMAGES_DIR)/$(GUEST).igvm $(RUN_FLAGS)
+
+# A stage for each suite that tests/conformance has: a folder with a program `run`.
+CONFORMANCE := $(patsubst tests/conformance/%/run,%,$(wildcard tests/conformance/*/run))
+
+# Where somebody watches, Ctrl-C does what `timeout` does, and would not get through it.
+LIMIT := $(if $(CI),timeout --kill-after=10 $(STAGE_SECONDS))
+# $(call stage,KIND,NAME,TARGET): a stage that fails does not end the run: its file says so, and the sum counts it.
+stage = -@$(RESULTS) $(1) $(2) -- $(LIMIT) $(MAKE) $(3)
+define newline
+
+
+endef
+
+.PHONY: test
+test: setup results ## Run all tests; the last line is the sum
+	$(call stage,cargo,host,test-host)
+	$(call stage,stage,emulated,test-emulated)
+	$(foreach suite,$(CONFORMANCE),$(call stage,stage,$(suite),test-conformance SUITE=$(suite))$(newline))
+	@$(RESULTS) summary host emulated $(CONFORMANCE)
+
+.PHONY: check
+check: setup-rust monitor ## Check formatting, lints, documentation and the house rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+	$(FIRMWARE_CARGO) clippy $(FIRMWARE_FLAGS) $(addprefix -p ,$(FIRMWARE_PACKAGES)) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
+	RUSTDOCFLAGS='-D warnings' $(FIRMWARE_CARGO) doc $(FIRMWARE_FLAGS) --no-deps $(addprefix -p ,$(FIRMWARE_PACKAGES))
+	$(CARGO) run $(LOCKED) --quiet -p house_rules
+
+# Programs that measure, as PACKAGE:PROGRAM. Each prints JSON lines, and nothing else, on stdout.
+BENCHES :=
+
+.PHONY: bench
+bench: ## Measure; JSON lines on stdout, everything else on stderr
+	@$(if $(BENCHES),,echo 'bench: nothing is measured yet' 1>&2; exit 1)
+	@$(MAKE) setup all 1>&2
+	@for bench in $(BENCHES); do \
+	    $(CARGO) run $(LOCKED) --quiet --release -p "$${bench%%:*}" --bin "$${bench##*:}"; \
+	done
+
+FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
+
+.PHONY: fuzz
+fuzz: setup-rust ## Fuzz each target for FUZZ_SECONDS
+	@$(if $(FUZZ_TARGETS),,echo 'fuzz: there are no targets in tests/fuzz/fuzz_targets yet' 1>&2; exit 1)
+	tools/setup/fuzz.sh
+	for target in $(FUZZ_TARGETS); do \
+	    $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+.PHONY: setup
+setup: setup-rust setup-qemu ## Install what is missing; VOUCHSAFE_NO_INSTALL=1 only says what that is
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	$(CARGO) clean
+	rm -rf tests/fuzz/target
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- Steps -----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup-rust setup-qemu
+setup-rust:
+	@tools/setup/rust.sh
+setup-qemu:
+	@tools/setup/qemu.sh
+
+.PHONY: $(FIRMWARE_PROGRAMS)
+$(FIRMWARE_PROGRAMS): setup-rust
+	$(call build_firmware,$@)
+
+.PHONY: tools
+tools: setup-rust monitor
+	$(CARGO) build $(LOCKED) --release
+
+.PHONY: results
+results: setup-rust
+	$(CARGO) build $(LOCKED) --quiet --release -p end_to_end --bin results
+
+# The images that can be built without files of yours.
+.PHONY: images
+images: image-payload
+
+.PHONY: $(GUESTS:%=needs-%) $(GUESTS:%=image-%)
+$(GUESTS:%=needs-%): needs-%:
+	@: $(foreach variable,$(NEEDS_$*),$(call need_file,$*,$(variable)))
+image-payload: guest_payload
+$(GUESTS:%=image-%): image-%: needs-% tools kernel stage2
+	@mkdir -p $(IMAGES_DIR)
+	$(call build_image,$(GUEST_$*),$*)
+
+.PHONY: test-host test-emulated test-conformance
+test-host: setup-rust monitor
+	$(CARGO) test $(LOCKED) --no-fail-fast
+test-emulated: setup-qemu all
+	$(CARGO) run $(LOCKED) --release -p end_to_end --bin end_to_end
+test-conformance: setup-qemu all
+	tests/conformance/$(SUITE)/run

@@ -1,0 +1,86 @@
+//! Start of the kernel on the vCPU that boots: every other module gets its memory here, in the order in which they
+//! need each other.
+
+use crate::cpu::{self, Cpu, Prepared};
+use crate::cpuid;
+use crate::exceptions::Descriptors;
+use crate::frames;
+use crate::heap;
+use crate::instructions;
+use crate::msr_protocol;
+use crate::page_tables;
+use crate::region;
+use crate::serial;
+use crate::termination::{Reason, terminate};
+use log::LevelFilter;
+use snp_abi::address::PAGE_LENGTH;
+use snp_abi::ghcb::HypervisorFeatures;
+
+/// What the hand-off record says, as far as this crate needs it. Addresses are physical.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The firmware's region.
+    pub region: (u64, u64),
+    /// The CPUID page.
+    pub cpuid_page: u64,
+    /// What the image left free in the region.
+    pub free: (u64, u64),
+    /// Memory is shared until the guest asks for it.
+    pub memory_is_shared: bool,
+    /// stage2, which is not needed any more.
+    pub stage2: u64,
+    /// Bytes for the heap.
+    pub heap_bytes: u64,
+    /// Most detailed level to log.
+    pub log_level: LevelFilter,
+}
+
+/// Brings the vCPU up.
+///
+/// # Safety
+/// Called once, first, by the kernel's entry; `layout` must be that of the measured record, whose page tables are in use.
+pub unsafe fn start(layout: &Layout) -> Cpu {
+    region::initialise(layout.region.0, layout.region.1, 0);
+    // SAFETY: the caller answers for the record.
+    let position = unsafe { cpuid::initialise(layout.cpuid_page) };
+    let Some(position) = position else { terminate(Reason::CpuidPage) };
+    region::initialise(layout.region.0, layout.region.1, position);
+    msr_protocol::check_version();
+    let needed = HypervisorFeatures::SNP | HypervisorFeatures::AP_CREATION | HypervisorFeatures::MULTI_VMPL;
+    if !msr_protocol::hypervisor_features().contains(needed) {
+        terminate(Reason::HypervisorFeatures);
+    }
+    if !cpuid::has_invlpgb() {
+        terminate(Reason::NoInvlpgb);
+    }
+    frames::initialise(layout.free.0, layout.free.1, layout.memory_is_shared);
+    let prepared = cpu::prepare(0).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
+    let Prepared { cpu, local, interrupt_stacks, .. } = prepared;
+    let descriptors = Descriptors::new(interrupt_stacks).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
+    descriptors.load();
+    // SAFETY: just prepared, for this vCPU.
+    unsafe { cpu::adopt(local) };
+    // SAFETY: the kernel runs in the high half on its own stack; stage2's tables and stack are not used any more.
+    unsafe { page_tables::drop_top_entry(layout.stage2) };
+    heap::initialise(layout.heap_bytes).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
+    serial::initialise(layout.log_level);
+    cpu
+}
+
+/// Copies a launched page of the firmware's own region.
+pub fn copy_page(physical: u64) -> [u8; PAGE_LENGTH] {
+    let mut bytes = [0; PAGE_LENGTH];
+    let place = region::virtual_address(physical);
+    // SAFETY: the page lies in the region, which the direct window maps; the buffer is this function's.
+    unsafe { instructions::copy(place, bytes.as_mut_ptr() as u64, PAGE_LENGTH) };
+    bytes
+}
+
+/// Overwrites a launched page of the firmware's own region with zeros: the secrets page, once its keys are taken.
+///
+/// # Safety
+/// Nothing may refer to the page.
+pub unsafe fn erase_page(physical: u64) {
+    // SAFETY: the page lies in the region; the caller answers for its users.
+    unsafe { instructions::zero(region::virtual_address(physical), PAGE_LENGTH as u64) };
+}

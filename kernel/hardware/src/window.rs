@@ -1,0 +1,130 @@
+//! Windows into guest memory: one page at a time, copies only.
+//!
+//! The pages that a window shows are written by guests at any time, so nothing here ever makes a
+//! reference into one. A window refuses the firmware's own region, so that no address of a guest's choosing can
+//! reach it; frames that the firmware lends to the guest (its first VMSA) are the listed exception.
+
+use crate::frames::OutOfMemory;
+use crate::instructions;
+use crate::page_tables::WindowEntry;
+use crate::region;
+use core::sync::atomic::{AtomicU64, Ordering};
+use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH, PageSize, is_aligned};
+use snp_abi::rmp::{RmpAdjust, RmpStatus};
+
+/// Frames of the region that play a part for the guest.
+static LENT: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+/// Opens a frame of the firmware's own to windows, because it is a VMSA of the guest's.
+pub(crate) fn lend(physical: u64) -> Result<(), OutOfMemory> {
+    let free = LENT.iter().find(|slot| slot.load(Ordering::SeqCst) == 0).ok_or(OutOfMemory)?;
+    free.store(physical, Ordering::SeqCst);
+    Ok(())
+}
+
+fn is_lent(address: u64) -> bool {
+    LENT.iter().any(|slot| slot.load(Ordering::Relaxed) == address)
+}
+
+/// The page lies in the firmware's own region, or is not aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotGuestMemory;
+
+/// One vCPU's windows.
+#[derive(Debug)]
+pub struct Window {
+    small: WindowEntry,
+    large: WindowEntry,
+}
+
+impl Window {
+    /// Windows at two virtual addresses that nothing else uses.
+    pub(crate) fn new(small: u64, large: u64) -> Result<Self, OutOfMemory> {
+        Ok(Self { small: WindowEntry::new(small, false)?, large: WindowEntry::new(large, true)? })
+    }
+
+    fn show(&mut self, address: u64, size: PageSize) -> Result<u64, NotGuestMemory> {
+        let foreign =
+            !region::overlaps(address, size.bytes()) || (size == PageSize::Small && is_lent(address));
+        if !foreign || !is_aligned(address, size) {
+            return Err(NotGuestMemory);
+        }
+        Ok(match size {
+            PageSize::Small => self.small.show(address),
+            PageSize::Large => self.large.show(address),
+        })
+    }
+
+    /// Copies bytes out of a page that is validated.
+    pub fn read(&mut self, page: u64, offset: usize, bytes: &mut [u8]) -> Result<(), NotGuestMemory> {
+        check_offset(offset, bytes.len())?;
+        let place = self.show(page, PageSize::Small)? + offset as u64;
+        // SAFETY: the window shows a whole page, the range lies in it, and the slice is the caller's.
+        unsafe { instructions::copy(place, bytes.as_mut_ptr() as u64, bytes.len()) };
+        self.small.hide();
+        Ok(())
+    }
+
+    /// Copies bytes into a page that is validated.
+    pub fn write(&mut self, page: u64, offset: usize, bytes: &[u8]) -> Result<(), NotGuestMemory> {
+        check_offset(offset, bytes.len())?;
+        let place = self.show(page, PageSize::Small)? + offset as u64;
+        // SAFETY: as for `read`; the page holds nothing of Rust's, because it is not the firmware's.
+        unsafe { instructions::copy(bytes.as_ptr() as u64, place, bytes.len()) };
+        self.small.hide();
+        Ok(())
+    }
+
+    /// Fills a page with zeros.
+    pub fn zero(&mut self, page: u64, size: PageSize) -> Result<(), NotGuestMemory> {
+        let place = self.show(page, size)?;
+        // SAFETY: the window shows the whole page, which holds nothing of Rust's.
+        unsafe { instructions::zero(place, size.bytes()) };
+        self.hide(size);
+        Ok(())
+    }
+
+    /// PVALIDATE on a guest page.
+    pub fn pvalidate(
+        &mut self,
+        page: u64,
+        size: PageSize,
+        validate: bool,
+    ) -> Result<(Option<RmpStatus>, bool), NotGuestMemory> {
+        let place = self.show(page, size)?;
+        // SAFETY: the page is not the firmware's; nothing of Rust's depends on it.
+        let outcome = unsafe { instructions::pvalidate(place, size, validate) };
+        self.hide(size);
+        Ok(outcome)
+    }
+
+    /// RMPADJUST on a guest page.
+    pub fn rmpadjust(
+        &mut self,
+        page: u64,
+        size: PageSize,
+        adjust: RmpAdjust,
+    ) -> Result<Option<RmpStatus>, NotGuestMemory> {
+        let place = self.show(page, size)?;
+        // SAFETY: the page is not the firmware's, or is lent to the guest: granting it reveals nothing.
+        let status = unsafe { instructions::rmpadjust(place, size, adjust) };
+        self.hide(size);
+        Ok(status)
+    }
+
+    fn hide(&mut self, size: PageSize) {
+        match size {
+            PageSize::Small => self.small.hide(),
+            PageSize::Large => self.large.hide(),
+        }
+    }
+}
+
+fn check_offset(offset: usize, length: usize) -> Result<(), NotGuestMemory> {
+    match offset.checked_add(length) {
+        Some(end) if end <= PAGE_LENGTH => Ok(()),
+        _ => Err(NotGuestMemory),
+    }
+}
+
+const _: () = assert!(PAGE_LENGTH as u64 == PAGE_BYTES);

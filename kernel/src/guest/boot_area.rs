@@ -1,0 +1,151 @@
+//! The pages that a directly booted guest finds at its start: boot parameters, cc_blob, secrets, CPUID page, calling
+//! area, page tables. They lie together, just below the firmware's region.
+//!
+//! The contract is Linux's (`Documentation/arch/x86/boot.rst`, 64-bit entry, and `asm/sev.h`); bare-metal guests get the same.
+
+use super::{CannotStart, long_mode, memory};
+use crate::platform::Platform;
+use crate::setup::{self, Facts, MemoryRange};
+use core::ops::Range;
+use hardware::{cpuid, region};
+use snp_abi::address::PAGE_BYTES;
+use snp_abi::linux::{
+    BootParameters, CcBlob, CcBlobSetupData, E820Entry, E820Kind, SETUP_HEADER_OFFSET, SetupHeader,
+};
+use svsm_protocol::PageState;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Pages of the area.
+pub const PAGES: u64 = 16;
+/// First, because Linux wants its setup data outside of reserved memory.
+const SETUP_DATA: u64 = 0;
+const BOOT_PARAMETERS: u64 = 1;
+const SECRETS: u64 = 2;
+const CPUID: u64 = 3;
+const CALLING_AREA: u64 = 4;
+const COMMAND_LINE: u64 = 5;
+const DESCRIPTORS: u64 = 6;
+const CC_BLOB: u64 = 7;
+const TABLES: u64 = 8;
+const MASK_32: u64 = 0xffff_ffff;
+
+/// The PC's ROM area, below 1 MiB.
+const ROM_AREA: Range<u64> = 0xc_0000..0x10_0000;
+
+/// The area, filled and granted.
+pub struct BootArea {
+    start: u64,
+}
+
+impl BootArea {
+    /// Where the area lies: below the region, in RAM.
+    pub fn place(facts: &Facts) -> Result<Self, CannotStart> {
+        let end = region::start();
+        let start = end.checked_sub(PAGES * PAGE_BYTES).ok_or(CannotStart::Memory)?;
+        let in_memory = facts.memory.iter().any(|range| range.start <= start && end <= range.end);
+        if in_memory && end <= MASK_32 { Ok(Self { start }) } else { Err(CannotStart::Memory) }
+    }
+
+    fn page(&self, number: u64) -> u64 {
+        self.start + number * PAGE_BYTES
+    }
+
+    /// The area's addresses.
+    pub fn range(&self) -> Range<u64> {
+        self.start..self.start + PAGES * PAGE_BYTES
+    }
+
+    /// The boot parameters, for RSI.
+    pub fn boot_parameters(&self) -> u64 {
+        self.page(BOOT_PARAMETERS)
+    }
+
+    /// The command line.
+    pub fn command_line(&self) -> u64 {
+        self.page(COMMAND_LINE)
+    }
+
+    /// The calling area of the boot vCPU.
+    pub fn calling_area(&self) -> u64 {
+        self.page(CALLING_AREA)
+    }
+
+    /// The GDT.
+    pub fn descriptors(&self) -> u64 {
+        self.page(DESCRIPTORS)
+    }
+
+    /// The top page table.
+    pub fn tables(&self) -> u64 {
+        self.page(TABLES)
+    }
+
+    /// Fills and grants every page; `parameters` get the addresses of what they point to.
+    pub fn fill(
+        &self,
+        platform: &mut Platform<'_>,
+        mut parameters: BootParameters,
+        command_line: &[u8],
+    ) -> Result<(), CannotStart> {
+        parameters.setup_header.setup_data = self.page(SETUP_DATA).into();
+        parameters.setup_header.command_line = (self.command_line() as u32).into();
+        let mut provide = |number: u64, contents: &[u8], state| {
+            memory::provide(platform, self.page(number), contents, state)
+        };
+        provide(BOOT_PARAMETERS, parameters.as_bytes(), PageState::Guest)?;
+        let blob = self.page(CC_BLOB);
+        provide(SETUP_DATA, CcBlobSetupData::new(blob as u32).as_bytes(), PageState::Guest)?;
+        provide(CC_BLOB, CcBlob::new(self.page(SECRETS), self.page(CPUID)).as_bytes(), PageState::Guest)?;
+        provide(SECRETS, setup::guest_secrets(self.calling_area()).as_bytes(), PageState::Guest)?;
+        let cpuid = cpuid::page().ok_or(CannotStart::Memory)?;
+        provide(CPUID, cpuid.as_bytes(), PageState::Guest)?;
+        provide(CALLING_AREA, &[], PageState::CallingArea)?;
+        provide(COMMAND_LINE, command_line, PageState::Guest)?;
+        provide(DESCRIPTORS, long_mode::GDT.as_bytes(), PageState::Guest)?;
+        for (number, table) in (TABLES..).zip(long_mode::tables(self.tables())) {
+            provide(number, table.as_bytes(), PageState::Guest)?;
+        }
+        Ok(())
+    }
+
+    /// Boot parameters with the memory map: RAM, but for the firmware's region, this area, and the ACPI tables, which lie
+    /// below this area.
+    pub fn parameters(&self, facts: &Facts, acpi: Option<MemoryRange>) -> BootParameters {
+        let mut parameters = BootParameters::new_zeroed();
+        let mut count = 0u8;
+        let mut push = |start: u64, end: u64, kind: E820Kind| {
+            if let Some(slot) = parameters.e820_table.get_mut(usize::from(count)).filter(|_| start < end) {
+                *slot = E820Entry::new(start, end - start, kind);
+                count += 1;
+            }
+        };
+        let usable_end = self.range().start + PAGE_BYTES;
+        let acpi = acpi.unwrap_or(MemoryRange { start: usable_end, end: usable_end });
+        for range in &facts.memory {
+            // Linux scans the PC's ROM area, which is the guest's memory, but no RAM to use.
+            let range = MemoryRange {
+                start: if range.start == ROM_AREA.start { ROM_AREA.end } else { range.start },
+                ..*range
+            };
+            let holds_area = range.start <= acpi.start && region::end() <= range.end;
+            if !holds_area {
+                push(range.start, range.end, E820Kind::Ram);
+                continue;
+            }
+            push(range.start, acpi.start, E820Kind::Ram);
+            push(acpi.start, acpi.end, E820Kind::Acpi);
+            push(acpi.end, usable_end, E820Kind::Ram);
+            push(usable_end, region::end(), E820Kind::Reserved);
+            push(region::end(), range.end, E820Kind::Ram);
+        }
+        parameters.e820_entries = count;
+        parameters
+    }
+
+    /// Completes the boot parameters, which the guest has already, with a kernel's setup header.
+    pub fn set_header(&self, platform: &mut Platform<'_>, mut header: SetupHeader) {
+        header.setup_data = self.page(SETUP_DATA).into();
+        header.command_line = (self.command_line() as u32).into();
+        memory::write_bytes(platform, self.boot_parameters() + SETUP_HEADER_OFFSET as u64, header.as_bytes());
+    }
+}

@@ -1,0 +1,204 @@
+//! What image and host handed over, read once and checked: memory map, vCPUs, secrets.
+
+use alloc::vec::Vec;
+use boot_handoff::{Handoff, PageRange, Parameters};
+use hardware::boot::{Layout, copy_page};
+use hardware::cpu::Cpu;
+use hardware::termination::{Reason, terminate};
+use hardware::{cpu, processors, region};
+use log::LevelFilter;
+use snp_abi::acpi::Madt;
+use snp_abi::igvm_parameters::{
+    ENVIRONMENT_MEMORY_IS_SHARED, MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges,
+};
+use snp_abi::rmp::Vmpl;
+use snp_abi::secrets::SecretsPage;
+use spin::{Mutex, Once};
+use svsm_protocol::{Ledger, PageState, Registry, Svsm};
+use zerocopy::{FromBytes, FromZeros};
+
+/// Level at which the guest runs.
+pub const GUEST_VMPL: Vmpl = Vmpl::Vmpl2;
+/// Most vCPUs that the list of the host is read for.
+const MAXIMUM_VCPUS: usize = 512;
+/// The heap's part of the region: one 2 MiB page holds it without the vTPM.
+const HEAP_BYTES: u64 = 2 << 20;
+/// The PC's video memory: no memory map shows it, and no page of it is RAM.
+const VIDEO_MEMORY: core::ops::Range<u64> = 0xa_0000..0xc_0000;
+
+/// The services, for all vCPUs.
+static SVSM: Once<Svsm> = Once::new();
+/// The secrets page as VMPL0 found it, in memory that only VMPL0 reaches.
+static SECRETS: Mutex<Option<SecretsPage>> = Mutex::new(None);
+
+/// The services.
+pub fn svsm() -> &'static Svsm {
+    SVSM.get().unwrap_or_else(|| terminate(Reason::Panic))
+}
+
+/// A range of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryRange {
+    /// First byte.
+    pub start: u64,
+    /// First byte behind it.
+    pub end: u64,
+}
+
+/// What the host told.
+pub struct Facts {
+    /// RAM of the VM, in order.
+    pub memory: Vec<MemoryRange>,
+    /// APIC ids, that of the boot vCPU first.
+    pub apic_ids: Vec<u32>,
+}
+
+/// The part of the record that the hardware layer needs.
+pub fn layout(handoff: &Handoff) -> Layout {
+    let range = |range: Option<PageRange>| range.and_then(|range| Some((range.start, range.end()?)));
+    let Some(region) = range(Some(handoff.region)) else { terminate(Reason::Handoff) };
+    let Some(free) = range(handoff.free()) else { terminate(Reason::Handoff) };
+    Layout {
+        region,
+        cpuid_page: handoff.cpuid_page,
+        free,
+        // Until the memory exists in which the parameters can be read, assume the worse: asking the host for a page
+        // that is private already costs one exit.
+        memory_is_shared: false,
+        stage2: handoff.stage2.start,
+        heap_bytes: HEAP_BYTES,
+        log_level: match handoff.log_level {
+            0 => LevelFilter::Off,
+            1 => LevelFilter::Error,
+            2 => LevelFilter::Warn,
+            3 => LevelFilter::Info,
+            4 => LevelFilter::Debug,
+            _ => LevelFilter::Trace,
+        },
+    }
+}
+
+/// Reads memory map, vCPU list and secrets.
+pub fn facts(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
+    let page = copy_page(handoff.parameters_page);
+    let Ok((parameters, _)) = Parameters::read_from_prefix(&page) else { terminate(Reason::Handoff) };
+    keep_secrets(handoff);
+    let memory = memory(handoff).unwrap_or_else(|| terminate(Reason::MemoryMap));
+    let apic_ids =
+        apic_ids(handoff, cpu, parameters.vcpu_count).unwrap_or_else(|| terminate(Reason::Processors));
+    Facts { memory, apic_ids }
+}
+
+fn keep_secrets(handoff: &Handoff) {
+    let page = copy_page(handoff.secrets_page);
+    let Ok(secrets) = SecretsPage::read_from_bytes(&page) else { terminate(Reason::SecretsPage) };
+    if secrets.version == 0 || secrets.vmpcks.iter().any(|key| key.iter().all(|byte| *byte == 0)) {
+        terminate(Reason::SecretsPage);
+    }
+    *SECRETS.lock() = Some(secrets);
+}
+
+/// The secrets page for the guest: without VMPL0's key, with the way to this firmware.
+pub fn guest_secrets(calling_area: u64) -> SecretsPage {
+    let (start, end) = (region::start(), region::end());
+    let area = snp_abi::secrets::SvsmArea::new(start, end - start, calling_area, 1, GUEST_VMPL);
+    match &*SECRETS.lock() {
+        Some(secrets) => secrets.for_guest(GUEST_VMPL, area),
+        None => terminate(Reason::SecretsPage),
+    }
+}
+
+/// RAM of the host's memory map, sorted, without the video memory; none if it is malformed or lacks our region.
+fn memory(handoff: &Handoff) -> Option<Vec<MemoryRange>> {
+    let page = copy_page(handoff.memory_map_page);
+    let mut entries = [MemoryMapEntry::new_zeroed(); MAXIMUM_MEMORY_MAP_ENTRIES];
+    for (entry, bytes) in entries.iter_mut().zip(page.chunks_exact(size_of::<MemoryMapEntry>())) {
+        *entry = MemoryMapEntry::read_from_bytes(bytes).ok()?;
+    }
+    let mut memory: Vec<MemoryRange> = Vec::new();
+    memory.try_reserve_exact(2 * MAXIMUM_MEMORY_MAP_ENTRIES).ok()?;
+    for range in memory_ranges(&entries) {
+        let range = range.ok()?;
+        if range.kind == Some(MemoryKind::Memory) {
+            let end = range.start.checked_add(range.length)?;
+            push_outside_video_memory(&mut memory, range.start, end);
+        }
+    }
+    memory.sort_unstable_by_key(|range| range.start);
+    let overlap = memory.windows(2).any(|pair| matches!(pair, [first, second] if first.end > second.start));
+    let has_region = memory.iter().any(|range| range.start <= region::start() && region::end() <= range.end);
+    (!overlap && has_region).then_some(memory)
+}
+
+fn push_outside_video_memory(memory: &mut Vec<MemoryRange>, start: u64, end: u64) {
+    for (start, end) in [(start, end.min(VIDEO_MEMORY.start)), (start.max(VIDEO_MEMORY.end), end)] {
+        if start < end {
+            memory.push(MemoryRange { start, end });
+        }
+    }
+}
+
+/// The APIC ids: from the MADT if the image asked for one, else from the host's list; this vCPU's own first.
+fn apic_ids(handoff: &Handoff, cpu: &mut Cpu, count: u32) -> Option<Vec<u32>> {
+    let own = own_apic_id()?;
+    let mut ids = Vec::new();
+    ids.try_reserve_exact(MAXIMUM_VCPUS).ok()?;
+    ids.push(own);
+    let madt = copy_page(handoff.madt_page);
+    let parsed = if handoff.madt_page == 0 { None } else { Madt::parse(&madt).ok() };
+    match parsed {
+        Some(madt) => ids.extend(madt.apic_ids().filter(|id| *id != own).take(MAXIMUM_VCPUS - 1)),
+        None if count > 1 => listed_apic_ids(cpu, own, &mut ids)?,
+        None => {}
+    }
+    // The host says twice how many vCPUs there are; it must agree with itself.
+    (count == 0 || ids.len() == count as usize).then_some(ids)
+}
+
+/// What the host says this vCPU's APIC id is; a lie only hurts the VM's ability to start.
+fn own_apic_id() -> Option<u32> {
+    let leaf = cpu::with_ghcb(|ghcb| ghcb.cpuid(0xb, 0))?.ok()?;
+    Some(leaf[3])
+}
+
+fn listed_apic_ids(cpu: &mut Cpu, own: u32, ids: &mut Vec<u32>) -> Option<()> {
+    let page = cpu.share_page().ok()?;
+    cpu::with_ghcb(|ghcb| ghcb.apic_ids(&page))?.ok()?;
+    let word = |index: usize| (page.read_word(index / 2 * 8) >> (32 * (index % 2))) as u32;
+    let count = (word(0) as usize).min(MAXIMUM_VCPUS);
+    ids.extend((1..=count).map(word).filter(|id| *id != own));
+    Some(())
+}
+
+/// Makes the ledger and the list of vCPUs, and with them the services.
+pub fn install(facts: &Facts, handoff: &Handoff) {
+    let svsm = services(facts).unwrap_or_else(|svsm_protocol::OutOfMemory| terminate(Reason::OutOfMemory));
+    SVSM.call_once(|| svsm);
+    let _ = handoff;
+}
+
+fn services(facts: &Facts) -> Result<Svsm, svsm_protocol::OutOfMemory> {
+    // Firmware volumes end at 4 GiB, whatever memory there is.
+    let end = facts.memory.iter().map(|range| range.end).max().unwrap_or(0).max(1 << 32);
+    let ledger = Ledger::new(end)?;
+    for range in &facts.memory {
+        ledger.assign(range.start, (range.end - range.start) >> 12, PageState::Unvalidated)?;
+    }
+    ledger.assign(region::start(), (region::end() - region::start()) >> 12, PageState::Own)?;
+    let registry = Registry::new(&facts.apic_ids)?;
+    Ok(Svsm { ledger, registry, guest_vmpl: GUEST_VMPL.to_wire() })
+}
+
+/// Starts every other vCPU at VMPL0; each waits for a guest of its own.
+pub fn start_processors(facts: &Facts) {
+    for (index, apic_id) in facts.apic_ids.iter().enumerate().skip(1) {
+        match processors::start(index, *apic_id) {
+            Ok(()) => {}
+            Err(processors::StartError::OutOfMemory) => terminate(Reason::OutOfMemory),
+            Err(processors::StartError::Vmsa) => terminate(Reason::PermissionChange),
+            Err(processors::StartError::Host) => terminate(Reason::ApCreation),
+        }
+    }
+}
+
+const _: () = assert!(ENVIRONMENT_MEMORY_IS_SHARED == 1);

@@ -1,0 +1,60 @@
+//! What the services need of the machine below them: a handful of operations on guest pages.
+
+use crate::failure::Fatal;
+use crate::ledger::GuestPage;
+use snp_abi::address::PageSize;
+
+/// What the guest's VMPL may do with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestAccess {
+    /// Nothing.
+    None,
+    /// Read, write and execute.
+    Full,
+    /// Read; the page is a VMSA.
+    Vmsa,
+}
+
+/// Result of an attempt to take a page's VMSA role away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessChange {
+    /// Done.
+    Done,
+    /// The page is a VMSA that runs at this moment.
+    InUse,
+}
+
+/// Result of a change of validation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// Done.
+    Changed,
+    /// The RMP already said so.
+    Unchanged,
+    /// The RMP holds the 2 MiB page as small pages.
+    SizeMismatch,
+}
+
+/// The machine, from one vCPU's point of view.
+///
+/// A [`GuestPage`] proves that the ledger let the caller have the page, so none of these can be
+/// refused for whose page it is; what fails is the machine's fault.
+pub trait Machine {
+    /// Copies bytes out of a page; `offset + bytes.len()` is at most 4096.
+    fn read(&mut self, page: GuestPage, offset: usize, bytes: &mut [u8]);
+    /// Copies bytes into a page; `offset + bytes.len()` is at most 4096.
+    fn write(&mut self, page: GuestPage, offset: usize, bytes: &[u8]);
+    /// Fills a page of either size with zeros.
+    fn zero(&mut self, page: GuestPage, size: PageSize);
+    /// Validates or rescinds a page.
+    fn pvalidate(&mut self, page: GuestPage, size: PageSize, validate: bool) -> Result<Validation, Fatal>;
+    /// Sets what the guest's VMPL may do with a page.
+    fn set_access(
+        &mut self,
+        page: GuestPage,
+        size: PageSize,
+        access: GuestAccess,
+    ) -> Result<AccessChange, Fatal>;
+    /// Flushes all translations of the guest on all vCPUs, and waits for it.
+    fn flush_translations(&mut self);
+}

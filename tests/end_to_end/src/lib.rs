@@ -1,0 +1,2 @@
+//! Host-side runner of the emulated tests.
+#![forbid(unsafe_code)]

@@ -1,0 +1,54 @@
+//! Things that the machine must stop, one a run: the mode names which.
+
+use super::many_vcpus;
+use crate::boot::Boot;
+use crate::memory::{read, write};
+use crate::serial::println;
+use crate::{exception, ghcb, svsm, vcpu};
+
+/// Exit code of a mode that should never have come back.
+const CAME_BACK: u64 = 201;
+
+/// Does what a mode says; the machine stops it, or it reports that nothing did.
+pub fn run(mode: &str, boot: &Boot) -> ! {
+    let page = boot.svsm_base + 0x3000;
+    println!("payload: mode {mode}");
+    match mode {
+        "read-vmpl0" => {
+            let value = read(page);
+            println!("payload: read {value:#x} from VMPL0 memory");
+        }
+        "write-vmpl0" => write(page, 0),
+        "execute-vmpl0" => {
+            // SAFETY: the machine stops this, or the test fails; it does not return into anything either way.
+            let function: extern "C" fn() = unsafe { core::mem::transmute(boot.svsm_base as *const ()) };
+            function();
+        }
+        "write-vmsa" => {
+            let created = vcpu::prepare(1);
+            assert!(vcpu::create(&created, vcpu::apic_id(0)) == svsm::SUCCESS);
+            write(created.vmsa + 8, 1);
+        }
+        "shared-write" => write(crate::memory::shared_view(vcpu::private_page()), 1),
+        "unhandled-vc" => {
+            let page = crate::memory::fresh_page();
+            read(page);
+        }
+        "terminate" => {
+            crate::raw::msr_request(crate::raw::TERMINATE | 1 << 12 | 7 << 16);
+        }
+        "hang" => loop {
+            core::hint::spin_loop();
+        },
+        "churn" => match many_vcpus::churn(1000) {
+            Ok(()) => {
+                println!("payload: churn ok");
+                ghcb::exit(0)
+            }
+            Err(failure) => println!("payload: churn FAILED: {}", failure.text()),
+        },
+        "triple-fault" => exception::triple_fault(),
+        _ => println!("payload: unknown mode"),
+    }
+    ghcb::exit(CAME_BACK)
+}

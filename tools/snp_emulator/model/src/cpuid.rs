@@ -1,0 +1,149 @@
+//! What the guest's CPUID says: the emulated processor's answers, less what an SNP guest on this
+//! machine must not see, plus what makes it an SNP guest.
+//!
+//! The table is the policy: [`filter`] is applied to every leaf, and [`LEAVES`] are what the CPUID page lists.
+
+use crate::hypervisor::C_BIT_POSITION;
+use snp_abi::cpuid::{CpuidEntry, CpuidPage, CpuidQuery, CpuidRegisters};
+use zerocopy::FromZeros;
+
+/// Highest basic leaf. Leaf 0xD is behind it on purpose: Linux refuses a CPUID table whose leaf 0xD.1 lacks XSAVEC, and
+/// QEMU has none, so the guest sees no XSAVE at all.
+const LAST_BASIC_LEAF: u32 = 0xb;
+const LAST_EXTENDED_LEAF: u32 = 0x8000_001f;
+/// Physical address bits that an SNP guest has once the C-bit is taken away.
+const GUEST_ADDRESS_BITS: u32 = 47;
+const LINEAR_ADDRESS_BITS: u32 = 48;
+const ADDRESS_BIT_REDUCTION: u32 = 5;
+const VMPLS: u32 = 4;
+/// 0x8000001F EAX: SEV, SEV-ES, SNP, VMPL.
+const SNP_FEATURES: u32 = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5;
+/// 0x80000008 EBX bit 3: INVLPGB and TLBSYNC.
+const INVLPGB: u32 = 1 << 3;
+/// Most pages that one INVLPGB covers, less one.
+const INVLPGB_MOST: u32 = 7;
+
+/// KVM's features: its clock (bit 3; bit 24: stable), without which Linux measures the TSC against timers whose reads cost
+/// an exit each; 15-bit destinations in MSIs (bit 15), without which Linux refuses x2APIC.
+const KVM_FEATURES: u32 = 1 << 3 | 1 << 15 | 1 << 24;
+/// 0x80000007 EDX bit 8: the TSC runs at one rate for ever.
+const INVARIANT_TSC: u32 = 1 << 8;
+
+/// Bits that are hidden: (leaf, sub-leaf, [EAX, EBX, ECX, EDX]).
+const HIDDEN: &[(u32, u32, [u32; 4])] = &[
+    // MONITOR, FMA, XSAVE, OSXSAVE, AVX, F16C, TSC deadline.
+    (0x1, 0, [0, 0, 1 << 3 | 1 << 12 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29, 0]),
+    // AVX2; PKU, OSPKE, VAES, VPCLMULQDQ, LA57.
+    (0x7, 0, [0, 1 << 5, 1 << 3 | 1 << 4 | 1 << 9 | 1 << 10 | 1 << 16, 0]),
+    // SVM.
+    (0x8000_0001, 0, [0, 0, 1 << 2, 0]),
+    (0x8000_000a, 0, [!0, !0, !0, !0]),
+];
+
+/// The leaves of the CPUID page.
+pub const LEAVES: &[(u32, u32)] = &[
+    (0x0, 0),
+    (0x1, 0),
+    (0x2, 0),
+    (0x5, 0),
+    (0x6, 0),
+    (0x7, 0),
+    (0x7, 1),
+    (0xb, 0),
+    (0xb, 1),
+    (0x4000_0000, 0),
+    (0x4000_0001, 0),
+    (0x8000_0000, 0),
+    (0x8000_0001, 0),
+    (0x8000_0002, 0),
+    (0x8000_0003, 0),
+    (0x8000_0004, 0),
+    (0x8000_0005, 0),
+    (0x8000_0006, 0),
+    (0x8000_0007, 0),
+    (0x8000_0008, 0),
+    (0x8000_000a, 0),
+    (0x8000_0019, 0),
+    (0x8000_001a, 0),
+    (0x8000_001d, 0),
+    (0x8000_001d, 1),
+    (0x8000_001d, 2),
+    (0x8000_001d, 3),
+    (0x8000_001e, 0),
+    (0x8000_001f, 0),
+];
+
+/// Turns the emulated processor's answer into the guest's.
+pub fn filter(query: CpuidQuery, raw: CpuidRegisters, apic_id: u32) -> CpuidRegisters {
+    let mut out = raw;
+    match query.leaf {
+        0x0 => out.eax = LAST_BASIC_LEAF,
+        // Bits 31:24 of EBX are the initial APIC id; ECX bit 31 says that there is a hypervisor.
+        0x1 => {
+            out.ebx = out.ebx & 0x00ff_ffff | apic_id << 24;
+            out.ecx |= 1 << 31;
+        }
+        0xb => out.edx = apic_id,
+        0x4000_0000 => out = kvm_signature(),
+        0x4000_0001 => out = CpuidRegisters { eax: KVM_FEATURES, ..CpuidRegisters::default() },
+        0x4000_0002..=0x4fff_ffff => out = CpuidRegisters::default(),
+        0x8000_0000 => out.eax = LAST_EXTENDED_LEAF,
+        0x8000_0007 => out.edx |= INVARIANT_TSC,
+        0x8000_0008 => {
+            out.eax = LINEAR_ADDRESS_BITS << 8 | GUEST_ADDRESS_BITS;
+            out.ebx |= INVLPGB;
+            out.edx = out.edx & !0xffff | INVLPGB_MOST;
+        }
+        0x8000_001f => {
+            let ebx = u32::from(C_BIT_POSITION) | ADDRESS_BIT_REDUCTION << 6 | VMPLS << 12;
+            out = CpuidRegisters { eax: SNP_FEATURES, ebx, ecx: 15, edx: 1 };
+        }
+        _ => {}
+    }
+    for (leaf, subleaf, [eax, ebx, ecx, edx]) in HIDDEN {
+        if (*leaf, *subleaf) == (query.leaf, query.subleaf) {
+            out.eax &= !eax;
+            out.ebx &= !ebx;
+            out.ecx &= !ecx;
+            out.edx &= !edx;
+        }
+    }
+    out
+}
+
+fn kvm_signature() -> CpuidRegisters {
+    CpuidRegisters { eax: 0x4000_0001, ebx: 0x4b4d_564b, ecx: 0x564b_4d56, edx: 0x4d }
+}
+
+/// Builds the CPUID page of the vCPU that boots.
+pub fn page(apic_id: u32, mut raw: impl FnMut(CpuidQuery) -> CpuidRegisters) -> CpuidPage {
+    let mut page = CpuidPage::new_zeroed();
+    for ((leaf, subleaf), entry) in LEAVES.iter().zip(page.entries.iter_mut()) {
+        let query = CpuidQuery { leaf: *leaf, subleaf: *subleaf };
+        let registers = filter(query, raw(query), apic_id);
+        *entry = CpuidEntry { leaf: *leaf, subleaf: *subleaf, registers, ..CpuidEntry::default() };
+    }
+    page.count = LEAVES.len() as u32;
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_passes_the_checks_of_its_readers() {
+        let page = page(1, |_| CpuidRegisters { eax: !0, ebx: !0, ecx: !0, edx: !0 });
+        assert_eq!(page.check(), Ok(()));
+        assert_eq!(page.c_bit_position(), Some(51));
+        let leaf_1 = page.row(CpuidQuery { leaf: 1, subleaf: 0 }).unwrap();
+        assert_eq!(leaf_1.registers.ecx & (1 << 26 | 1 << 28), 0, "XSAVE and AVX stay hidden");
+        assert_eq!(leaf_1.registers.ebx >> 24, 1, "the APIC id is the vCPU's own");
+    }
+
+    #[test]
+    fn the_leaves_are_sorted_and_fit_the_page() {
+        assert!(LEAVES.is_sorted());
+        assert!(LEAVES.len() <= 64);
+    }
+}

@@ -1,0 +1,171 @@
+//! What a program relied on although hardware forbids it; in strict mode the first one ends the run.
+
+use core::fmt;
+use snp_abi::rmp::Vmpl;
+
+/// One reliance on what hardware forbids, or on what it leaves undefined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A VMPL touched a page that its permissions do not allow.
+    VmplPermission {
+        /// Guest-physical address.
+        address: u64,
+        /// What it needed, as a permission mask.
+        needed: u8,
+        /// What it had.
+        had: u8,
+    },
+    /// A translation was used after the page changed and before its TLB entry was flushed.
+    StaleTranslation {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// A page was given to the host before the translations of it were flushed.
+    SharedBeforeFlush {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// A page became a VMSA before the guest's translations of it were flushed.
+    VmsaBeforeFlush {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// A page was granted to a lower VMPL with the contents that its assignment left.
+    GrantedUnwritten {
+        /// Guest-physical address.
+        address: u64,
+        /// The VMPL it was granted to.
+        target: Vmpl,
+    },
+    /// A shared mapping was written although the page is private and validated.
+    SharedWriteToPrivate {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// A private mapping of an address that has no memory.
+    PrivateDevice {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// PVALIDATE, RMPADJUST or RMPQUERY through a shared mapping.
+    InstructionOnSharedMapping {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// PVALIDATE, RMPADJUST or RMPQUERY on an address without memory.
+    InstructionWithoutMemory {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// RMPADJUST or RMPQUERY on a page that is not validated.
+    AdjustUnvalidated {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// PVALIDATE rescinded a page that a vCPU runs as its VMSA.
+    RescindedVmsa {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// The host was asked to run a page that is not a VMSA of that level, or not runnable.
+    BadVmsa {
+        /// Guest-physical address.
+        address: u64,
+        /// Which check failed.
+        why: &'static str,
+    },
+    /// The GHCB is used without registration, or from a private page.
+    Ghcb {
+        /// Guest-physical address.
+        address: u64,
+        /// Which rule it broke.
+        why: &'static str,
+    },
+    /// A #VC could not be delivered.
+    NoHandler {
+        /// #VC error code.
+        code: u64,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// A device was told to access private memory.
+    DeviceAccess {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// A request that breaks the GHCB protocol.
+    Protocol {
+        /// The offending value.
+        value: u64,
+        /// Which rule it broke.
+        why: &'static str,
+    },
+}
+
+/// A fault, and who committed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// vCPU number.
+    pub vcpu: usize,
+    /// Level that was running.
+    pub vmpl: Vmpl,
+    /// What happened.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::VmplPermission { address, needed, had } => write!(
+                out,
+                "access to {address:#x} needs permissions {needed:#x} and has {had:#x}; hardware leaves the guest with a nested page fault (APM 2, 15.36.8)"
+            ),
+            Self::StaleTranslation { address } => write!(
+                out,
+                "{address:#x} used through a translation that was not flushed since the page changed; hardware may honour the old one (APM 2, 15.36.8)"
+            ),
+            Self::SharedBeforeFlush { address } => write!(
+                out,
+                "page {address:#x} given to the host without a TLB flush since it was rescinded; another vCPU may still write the old page"
+            ),
+            Self::VmsaBeforeFlush { address } => write!(
+                out,
+                "page {address:#x} made a VMSA without a TLB flush since the guest's rights to it were revoked; the guest may still write it"
+            ),
+            Self::GrantedUnwritten { address, target } => write!(
+                out,
+                "page {address:#x} granted to VMPL{} with the contents that its assignment left: it was not zeroed, so the host may have mapped any old page of the guest there",
+                target.to_wire()
+            ),
+            Self::SharedWriteToPrivate { address } => write!(
+                out,
+                "write through a shared mapping to the private page {address:#x}; hardware raises a nested page fault (APM 2, 15.36.10)"
+            ),
+            Self::PrivateDevice { address } => {
+                write!(out, "private access to {address:#x}, where there is no memory")
+            }
+            Self::InstructionOnSharedMapping { address } => write!(
+                out,
+                "RMP instruction on {address:#x} through a shared mapping; hardware raises #PF with the reserved bit"
+            ),
+            Self::InstructionWithoutMemory { address } => {
+                write!(out, "RMP instruction on {address:#x}, where there is no memory")
+            }
+            Self::AdjustUnvalidated { address } => {
+                write!(out, "RMPADJUST or RMPQUERY on the page {address:#x}, which is not validated")
+            }
+            Self::RescindedVmsa { address } => {
+                write!(out, "PVALIDATE rescinds {address:#x}, which is a vCPU's VMSA")
+            }
+            Self::BadVmsa { address, why } => {
+                write!(out, "VMSA {address:#x} cannot be run: {why} (APM 2, 15.36.12)")
+            }
+            Self::Ghcb { address, why } => write!(out, "GHCB {address:#x}: {why}"),
+            Self::NoHandler { code, why } => write!(out, "#VC({code:#x}) cannot be delivered: {why}"),
+            Self::DeviceAccess { address } => {
+                write!(out, "a device accesses private memory at {address:#x}; it would see ciphertext")
+            }
+            Self::Protocol { value, why } => write!(out, "GHCB protocol: {why} ({value:#x})"),
+        }
+    }
+}

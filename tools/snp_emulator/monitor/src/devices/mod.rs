@@ -1,0 +1,29 @@
+//! The platform around the vCPUs: QEMU's own devices, reached through the monitor, which filters what
+//! would end, confuse or endanger the machine.
+
+mod apic_filter;
+mod clock;
+mod fw_cfg_view;
+mod ports;
+
+use crate::settings::Settings;
+
+/// State of the filters.
+pub struct Devices {
+    fw_cfg: fw_cfg_view::View,
+    /// Register that the guest selected in the CMOS.
+    cmos_index: u8,
+    clock: clock::Clock,
+}
+
+impl Devices {
+    /// The devices of a machine with these settings.
+    pub fn new(settings: &Settings, apic_ids: &[u32]) -> Self {
+        Self { fw_cfg: fw_cfg_view::View::new(settings, apic_ids), cmos_index: 0, clock: clock::Clock::new() }
+    }
+
+    /// The ACPI MADT as the guest sees it.
+    pub fn madt(&self) -> Option<&[u8]> {
+        self.fw_cfg.madt()
+    }
+}

@@ -1,0 +1,162 @@
+//! Loads the image: the launcher's plan is carried out the way QEMU/KVM and the security processor do it.
+
+use crate::exits;
+use crate::log;
+use crate::settings::Settings;
+use crate::world::World;
+use alloc::vec::Vec;
+use model::plan::{Command, Parameter};
+use model::rmp::MemoryRange;
+use snp_abi::address::PAGE_BYTES;
+use snp_abi::launch::{LaunchDigest, PageType};
+use snp_abi::rmp::Vmpl;
+use zerocopy::IntoBytes;
+
+/// Carries out the plan; returns the launch digest.
+pub fn load(world: &mut World, plan: &[Command<'_>]) -> LaunchDigest {
+    add_memory(world, plan);
+    let mut digest = LaunchDigest::new();
+    for command in plan {
+        match command {
+            Command::Parameter { parameter, address, length } => {
+                write_parameter(world, *parameter, *address, *length);
+            }
+            Command::Pages { page_type, address, length, data } => {
+                load_pages(world, &mut digest, *page_type, *address, *length, data);
+            }
+            Command::Vmsa { .. } | Command::Policy(_) | Command::IdBlock { .. } | Command::HostData(_) => {}
+        }
+    }
+    for command in plan {
+        if let Command::Vmsa { index, address, data } = command {
+            load_vmsa(world, &mut digest, *index, *address, data);
+        }
+    }
+    digest
+}
+
+/// Pages outside of RAM get memory of their own, as QEMU gives them.
+fn add_memory(world: &mut World, plan: &[Command<'_>]) {
+    let mut missing: Vec<MemoryRange> = Vec::new();
+    for command in plan {
+        let (start, bytes) = match command {
+            Command::Pages { address, length, .. } => (*address, *length),
+            Command::Vmsa { index: 0, address, .. } => (*address, PAGE_BYTES),
+            _ => continue,
+        };
+        if world.memory.host(start).is_some() {
+            continue;
+        }
+        match missing.last_mut().filter(|last| last.start + last.bytes == start) {
+            Some(last) => last.bytes += bytes,
+            None => missing.push(MemoryRange { start, bytes }),
+        }
+    }
+    for range in missing {
+        world.memory.add(range);
+        world.model.rmp.add(range);
+    }
+}
+
+fn load_pages(
+    world: &mut World,
+    digest: &mut LaunchDigest,
+    page_type: u32,
+    address: u64,
+    length: u64,
+    data: &[u8],
+) {
+    let page_type = PageType::from_wire(page_type as u8).expect("the launcher knows the page types");
+    for page in (0..length).step_by(PAGE_BYTES as usize) {
+        let at = address + page;
+        assert!(
+            world.model.launch_page(at, false),
+            "the image loads a page at {at:#x}, where there is no memory"
+        );
+        let mut contents = [0; PAGE_BYTES as usize];
+        match page_type {
+            // What a parameter wrote there before stays.
+            PageType::Unmeasured if data.is_empty() => {
+                world.memory.read(at, &mut contents);
+                world.scrub_unwritten_parameter(at, &mut contents);
+            }
+            PageType::Cpuid => contents = cpuid_page(world),
+            PageType::Secrets => contents = world.psp.secrets_page(),
+            _ => {
+                let part = data.get(page as usize..).unwrap_or(&[]);
+                let count = part.len().min(contents.len());
+                contents[..count].copy_from_slice(&part[..count]);
+            }
+        }
+        world.memory.write(at, &contents);
+        digest.add_page(page_type, at, &contents);
+    }
+}
+
+fn cpuid_page(world: &World) -> [u8; PAGE_BYTES as usize] {
+    let apic_id = world.model.vcpus[0].apic_id;
+    let page = model::cpuid::page(apic_id, exits::raw_cpuid);
+    let mut bytes = [0; PAGE_BYTES as usize];
+    bytes.copy_from_slice(page.as_bytes());
+    bytes
+}
+
+/// Fills a parameter area, as the loader of the host does.
+fn write_parameter(world: &mut World, parameter: Parameter, address: u64, length: u64) {
+    let bytes = match parameter {
+        Parameter::VpCount => (world.model.vcpus.len() as u32).to_le_bytes().to_vec(),
+        Parameter::EnvironmentInfo => u32::from(world.settings.memory_is_shared).to_le_bytes().to_vec(),
+        Parameter::MemoryMap => memory_map(&world.settings),
+        Parameter::Madt => world.devices.madt().unwrap_or(&[]).to_vec(),
+    };
+    assert!(bytes.len() as u64 <= length, "the image's area for {parameter:?} at {address:#x} is too small");
+    assert!(world.memory.write(address, &bytes), "the image's area for {parameter:?} is outside of memory");
+    world.parameters.push((address, bytes.len() as u64));
+}
+
+/// IGVM memory map entries: first page, pages, type 0 (memory), flags, reserved.
+fn memory_map(settings: &Settings) -> Vec<u8> {
+    let mut map = Vec::new();
+    for range in &settings.ram {
+        map.extend_from_slice(&(range.start / PAGE_BYTES).to_le_bytes());
+        map.extend_from_slice(&(range.bytes / PAGE_BYTES).to_le_bytes());
+        map.extend_from_slice(&[0; 8]);
+    }
+    map
+}
+
+/// KVM measures all VMSAs at the end, in the order of the vCPUs; the vCPU that boots runs the first one.
+fn load_vmsa(world: &mut World, digest: &mut LaunchDigest, index: u32, address: u64, data: &[u8]) {
+    let mut contents = [0; PAGE_BYTES as usize];
+    contents.copy_from_slice(data);
+    digest.add_page(PageType::Vmsa, address, &contents);
+    if index != 0 {
+        return;
+    }
+    assert!(world.model.launch_page(address, true), "there is no memory for the VMSA at {address:#x}");
+    world.memory.write(address, &contents);
+    let vcpu = &mut world.model.vcpus[0];
+    vcpu.vmsas[Vmpl::Vmpl0.index()] = Some(address);
+    vcpu.run = model::vcpu::Run::Running;
+}
+
+impl World {
+    /// An unmeasured page holds what the parameters wrote and zeros, not what the memory had before.
+    fn scrub_unwritten_parameter(&self, page: u64, contents: &mut [u8; PAGE_BYTES as usize]) {
+        for (offset, byte) in contents.iter_mut().enumerate() {
+            let at = page + offset as u64;
+            if !self.parameters.iter().any(|(start, length)| at.wrapping_sub(*start) < *length) {
+                *byte = 0;
+            }
+        }
+    }
+}
+
+/// Says what was launched.
+pub fn announce(digest: &LaunchDigest) {
+    let mut hex = alloc::string::String::new();
+    for byte in digest.bytes() {
+        hex.push_str(&alloc::format!("{byte:02x}"));
+    }
+    log!("launch digest {hex}");
+}

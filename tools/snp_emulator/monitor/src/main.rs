@@ -1,0 +1,138 @@
+//! The bare-metal half of the emulated SNP machine: a small hypervisor under QEMU's emulation of AMD
+//! nested virtualisation. It runs an unmodified SNP image as its guest and asks [`model`] for every
+//! rule of the hardware, the security processor and the host.
+//!
+//! QEMU itself must not know that its guest is confidential: private and shared memory are told apart by
+//! nested page tables (`nested`), #VC is delivered by software (`exits::exception`), and PVALIDATE, RMPADJUST and
+//! VMGEXIT are intercepted as the invalid or foreign instructions that they are to QEMU (`exits`).
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "the monitor is one of the two places where hardware is touched")]
+
+extern crate alloc;
+
+mod apic;
+mod backing;
+mod boot;
+mod clock;
+mod console;
+mod devices;
+mod exits;
+mod finish;
+mod fw_cfg;
+mod ghcb;
+mod heap;
+mod instructions;
+mod interrupts;
+mod launch;
+mod nested;
+mod physical;
+mod processor;
+mod settings;
+mod translate;
+mod vector_state;
+mod vmcb;
+mod world;
+mod world_switch;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, Ordering};
+use model::Machine;
+use model::machine::Configuration;
+use model::psp::Psp;
+use settings::{LEGACY_MEMORY, Settings};
+use snp_abi::ghcb::HypervisorFeatures;
+use world::World;
+
+/// QEMU's CPU 0 never enters a guest: in QEMU 10.0 an XRSTOR on any processor can corrupt CPU 0's
+/// virtualisation state. It loads the image and then sleeps; vCPU n runs on processor n + 1.
+const SPARE_PROCESSORS: usize = 1;
+static LAUNCHED: AtomicBool = AtomicBool::new(false);
+
+#[panic_handler]
+fn panic(information: &core::panic::PanicInfo) -> ! {
+    console::emergency_line("panic", format_args!("{information}"));
+    finish::fail()
+}
+
+/// Runs on the first processor once the monitor is in place.
+fn run(own: boot::OwnMemory) -> ! {
+    interrupts::prepare_table();
+    interrupts::load_tables(0);
+    exits::intercepts::prepare();
+    let settings = read_settings().unwrap_or_else(|error| panic!("{error}"));
+    boot::start_others(settings.vcpus + SPARE_PROCESSORS);
+    let plan = fw_cfg::read(settings::PLAN_FILE).expect("the launcher passes a plan");
+    let commands = model::plan::read(&plan).unwrap_or_else(|error| panic!("launch plan: {error:?}"));
+    let mut world = new_world(settings);
+    let digest = launch::load(&mut world, &commands);
+    launch::announce(&digest);
+    log!("monitor memory {:#x}-{:#x}, heap in use {} KiB", own.start, own.end, heap::used_bytes() / 1024);
+    world::install(world);
+    LAUNCHED.store(true, Ordering::SeqCst);
+    wait_for_questions()
+}
+
+/// Processor 0 has nothing to run. Nobody kicks it, so an NMI that wakes it comes from outside (QMP `inject-nmi`): the
+/// launcher wants to know where the vCPUs are.
+fn wait_for_questions() -> ! {
+    loop {
+        let before = interrupts::nmis(0);
+        instructions::halt_until_nmi();
+        if interrupts::nmis(0) != before {
+            world::request_dump();
+        }
+    }
+}
+
+fn read_settings() -> Result<Settings, String> {
+    let text = fw_cfg::read(settings::FILE).ok_or_else(|| String::from("no settings over fw_cfg"))?;
+    Settings::parse(core::str::from_utf8(&text).unwrap_or(""))
+}
+
+fn new_world(settings: Settings) -> World {
+    let apic_ids: Vec<u32> = (0..settings.vcpus).map(|vcpu| (vcpu + SPARE_PROCESSORS) as u32).collect();
+    let devices = devices::Devices::new(&settings, &apic_ids);
+    let ram = settings.own_address_ram();
+    let mut memory = backing::Backing::new(&ram);
+    let configuration = Configuration {
+        apic_ids,
+        features: HypervisorFeatures::SNP
+            | HypervisorFeatures::AP_CREATION
+            | HypervisorFeatures::MULTI_VMPL
+            | HypervisorFeatures::APIC_ID_LIST,
+        memory_is_shared: settings.memory_is_shared,
+        large_pages: settings.large_pages,
+    };
+    let mut model = Machine::new(configuration, &ram);
+    memory.add(LEGACY_MEMORY);
+    model.add_memory(LEGACY_MEMORY);
+    let initial = model.initial_msr();
+    for vcpu in &mut model.vcpus {
+        vcpu.channels.iter_mut().for_each(|channel| channel.msr = initial);
+    }
+    World {
+        model,
+        memory,
+        tables: core::array::from_fn(|_| nested::NestedTables::new()),
+        unpaged: core::array::from_fn(|_| nested::NestedTables::new()),
+        devices,
+        psp: Psp::new(settings.seed.as_bytes()),
+        settings,
+        ciphertext: heap::frame(1),
+        clock: clock::Clock::new(),
+        parameters: Vec::new(),
+    }
+}
+
+/// Runs on every other processor.
+fn processor_main(index: usize) -> ! {
+    interrupts::load_tables(index);
+    apic::enable();
+    while !LAUNCHED.load(Ordering::SeqCst) {
+        spin_loop();
+    }
+    processor::Processor::new(index - SPARE_PROCESSORS).run()
+}

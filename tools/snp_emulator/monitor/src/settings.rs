@@ -1,0 +1,100 @@
+//! What the launcher asked for: lines `name=value` in the fw_cfg file `opt/snp-emulator/settings`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use model::rmp::MemoryRange;
+
+/// The file's name.
+pub const FILE: &str = "opt/snp-emulator/settings";
+/// The launch plan's name.
+pub const PLAN_FILE: &str = "opt/snp-emulator/plan";
+
+const FOUR_GIB: u64 = 4 << 30;
+
+/// Settings of a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// vCPUs of the guest.
+    pub vcpus: usize,
+    /// Guest memory.
+    pub ram: Vec<MemoryRange>,
+    /// A violation ends the run.
+    pub strict: bool,
+    /// Every exit is written to the trace.
+    pub trace: bool,
+    /// Memory starts shared.
+    pub memory_is_shared: bool,
+    /// The host backs memory with 2 MiB pages.
+    pub large_pages: bool,
+    /// Seed of the security processor's keys.
+    pub seed: String,
+}
+
+impl Settings {
+    /// Reads the file; the launcher writes every line, so a missing or odd one is a fault of the launcher.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let value = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+                .ok_or_else(|| alloc::format!("settings lack {name}"))
+        };
+        let flag = |name: &str| Ok::<bool, String>(value(name)? == "1");
+        Ok(Self {
+            vcpus: value("vcpus")?.parse().map_err(|_| String::from("settings: vcpus is no number"))?,
+            ram: ranges(value("ram")?).ok_or_else(|| String::from("settings: ram is no list of ranges"))?,
+            strict: flag("strict")?,
+            trace: flag("trace")?,
+            memory_is_shared: flag("memory_is_shared")?,
+            large_pages: flag("large_pages")?,
+            seed: value("seed")?.into(),
+        })
+    }
+}
+
+/// The PC's video memory: a device, whatever the memory map says.
+const VIDEO_MEMORY: (u64, u64) = (0xa_0000, 0xc_0000);
+/// Below 1 MiB, behind the video memory: QEMU has ROM and shadow RAM there, which the guest must not see.
+pub const LEGACY_MEMORY: MemoryRange = MemoryRange { start: 0xc_0000, bytes: 0x4_0000 };
+
+impl Settings {
+    /// The ranges that are guest memory at their own host addresses: RAM without the PC's hole below 1 MiB.
+    pub fn own_address_ram(&self) -> Vec<MemoryRange> {
+        let mut ranges = Vec::new();
+        for range in &self.ram {
+            let end = range.start + range.bytes;
+            let hole_end = LEGACY_MEMORY.start + LEGACY_MEMORY.bytes;
+            for (start, end) in [(range.start, end.min(VIDEO_MEMORY.0)), (range.start.max(hole_end), end)] {
+                if start < end {
+                    ranges.push(MemoryRange { start, bytes: end - start });
+                }
+            }
+        }
+        ranges
+    }
+
+    /// Bytes of guest memory below 4 GiB.
+    pub fn ram_below_4g(&self) -> u64 {
+        self.ram
+            .iter()
+            .filter(|range| range.start < FOUR_GIB)
+            .map(|range| range.start + range.bytes)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Bytes of guest memory above 4 GiB.
+    pub fn ram_above_4g(&self) -> u64 {
+        self.ram.iter().filter(|range| range.start >= FOUR_GIB).map(|range| range.bytes).sum()
+    }
+}
+
+/// `START-END,START-END`, hexadecimal.
+fn ranges(text: &str) -> Option<Vec<MemoryRange>> {
+    text.split(',')
+        .map(|range| {
+            let (start, end) = range.split_once('-')?;
+            let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+            Some(MemoryRange { start, bytes: end.checked_sub(start)? })
+        })
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  snp-emulator run target/images/payload.igvm
+  snp-emulator run image.igvm --smp 4 --memory 2G --timeout 120
+  snp-emulator run image.igvm --icount                  deterministic; 1 TSC tick = 1 instruction
+  snp-emulator run image.igvm --trace exits.txt --symbols kernel.elf
+  snp-emulator run image.igvm -- -device virtio-rng-pci,iommu_platform=on
+
+The guest's serial port is stdout; what the machine says is on stderr, each line starting with \"machine: \".
+
+Exit status:
+  0  the guest finished well          3  the guest terminated itself
+  1  the guest reported failure       4  strict violation: reliance on what hardware forbids
+  2  bad usage or input               5  time limit";
+
+/// The program's arguments.
+#[derive(Parser)]
+#[command(name = "snp-emulator", version, about = "Runs SEV-SNP firmware images on an emulated SNP machine")]
+pub struct Command {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Action {
+    /// Run an image until its guest ends
+    #[command(after_help = EXAMPLES)]
+    Run(RunArguments),
+}
+
+/// How to run an image.
+#[derive(Args)]
+pub struct RunArguments {
+    /// The IGVM image
+    pub image: PathBuf,
+    /// vCPUs of the guest
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub smp: u32,
+    /// Memory of the guest, with a suffix K, M or G
+    #[arg(long, default_value = "1G", value_parser = parse_size)]
+    pub memory: u64,
+    /// Count instructions: deterministic, and slower
+    #[arg(long)]
+    pub icount: bool,
+    /// Write a line for every exit to this file
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// End the run at the first reliance on what hardware forbids (this is the default)
+    #[arg(long, conflicts_with = "lenient")]
+    pub strict: bool,
+    /// Report such reliance and go on where that is possible
+    #[arg(long)]
+    pub lenient: bool,
+    /// Seconds after which the run is ended; 0 for no limit
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// A file for the guest's fw_cfg device
+    #[arg(long = "fw-cfg", value_name = "name=NAME,file=FILE")]
+    pub fw_cfg: Vec<String>,
+    /// Memory starts shared: the guest must ask for each page before it validates it
+    #[arg(long)]
+    pub memory_shared: bool,
+    /// Back guest memory with 4 KiB pages only
+    #[arg(long)]
+    pub small_pages: bool,
+    /// Name addresses in messages by the symbols of this ELF; may be given several times
+    #[arg(long, value_name = "ELF")]
+    pub symbols: Vec<PathBuf>,
+    /// Connect the terminal to the guest's serial port; Ctrl-A X ends the run
+    #[arg(long)]
+    pub interactive: bool,
+    /// The QEMU to use
+    #[arg(long, default_value = "qemu-system-x86_64", value_name = "PROGRAM")]
+    pub qemu: PathBuf,
+    /// Further arguments for QEMU
+    #[arg(last = true, value_name = "QEMU ARGUMENTS")]
+    pub qemu_arguments: Vec<String>,
+}
+
+/// Smallest memory that a machine can have: the image's region and something for a guest.
+const LEAST_MEMORY: u64 = 64 << 20;
+/// Largest: what the monitor maps, less its own part.
+const MOST_MEMORY: u64 = 256 << 30;
+const LARGE_PAGE: u64 = 2 << 20;
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 =
+        digits.parse().map_err(|_| format!("'{text}' is no size; write something like 512M or 2G"))?;
+    let bytes = number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is too large"))?;
+    if !(LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) || !bytes.is_multiple_of(LARGE_PAGE) {
+        return Err(format!("{text} is not between 64M and 256G in steps of 2M"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_suffixes_and_limits() {
+        assert_eq!(parse_size("1G"), Ok(1 << 30));
+        assert_eq!(parse_size("256M"), Ok(256 << 20));
+        assert_eq!(parse_size("1048576K"), Ok(1 << 30));
+        for bad in ["", "G", "12", "63M", "65M", "257G", "-1G", "1T", "99999999999G"] {
+            assert!(parse_size(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Command::command().debug_assert();
+    }
+}

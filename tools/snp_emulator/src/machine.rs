@@ -1,0 +1,258 @@
+//! One run: QEMU as a child, its console and control sockets, the time limit.
+
+use crate::arguments::RunArguments;
+use crate::qemu::{self, LEAST_VERSION, MemoryLayout, Paths};
+use crate::report::{Ending, Report};
+use crate::symbols::Symbols;
+use igvm::launch::LaunchError;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// The monitor, put in by the build script.
+const MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.elf"));
+const STATUS_TIME_LIMIT: u8 = 5;
+/// How long the machine has to say where its vCPUs are before it is stopped.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long QEMU has to connect after its start.
+const CONNECT: Duration = Duration::from_secs(30);
+const NOISE: &str = "TCG doesn't support requested feature";
+
+/// Why a run could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file of the user's.
+    #[error("{0}: {1}")]
+    File(String, std::io::Error),
+    /// An ELF for symbols.
+    #[error("{0}: {1}")]
+    Symbols(String, String),
+    /// The image.
+    #[error("the image cannot be launched: {0}")]
+    Image(LaunchError),
+    /// Built without the monitor.
+    #[error("this snp-emulator was built without its monitor; build it with `make`")]
+    NoMonitor,
+    /// QEMU does not start.
+    #[error("{0}: {1}; install QEMU 9.0 or newer (qemu-system-x86), or name one with --qemu")]
+    NoQemu(String, std::io::Error),
+    /// QEMU is too old.
+    #[error("{0} says it is '{1}'; QEMU 9.0 or newer is needed (on Debian 12 from bookworm-backports)")]
+    OldQemu(String, String),
+    /// Temporary files or sockets.
+    #[error("cannot set up the run: {0}")]
+    Setup(#[from] std::io::Error),
+    /// QEMU ended before the monitor spoke.
+    #[error("QEMU ended at once: {0}")]
+    QemuEnded(String),
+}
+
+/// A path as it stands in messages.
+pub fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Runs a launch plan; returns the program's exit status.
+pub fn run(arguments: &RunArguments, plan: &[u8]) -> Result<u8, RunError> {
+    if MONITOR.is_empty() {
+        return Err(RunError::NoMonitor);
+    }
+    check_qemu(&arguments.qemu)?;
+    let symbols =
+        Symbols::read(&arguments.symbols).map_err(|(path, error)| RunError::Symbols(name(&path), error))?;
+    let trace = match &arguments.trace {
+        Some(path) => {
+            Some(BufWriter::new(File::create(path).map_err(|error| RunError::File(name(path), error))?))
+        }
+        None => None,
+    };
+    let folder = tempfile::Builder::new().prefix("snp-emulator").tempdir()?;
+    let file = |name: &str| folder.path().join(name);
+    let (monitor, settings, plan_file) = (file("monitor.elf"), file("settings"), file("plan"));
+    let (console, control) = (file("console"), file("control"));
+    let memory = MemoryLayout::new(arguments.memory);
+    std::fs::write(&monitor, MONITOR)?;
+    std::fs::write(&plan_file, plan)?;
+    std::fs::write(&settings, settings_text(arguments, &memory))?;
+    let listeners = (UnixListener::bind(&console)?, UnixListener::bind(&control)?);
+    let paths = Paths {
+        monitor: &monitor,
+        settings: &settings,
+        plan: &plan_file,
+        console: &console,
+        control: &control,
+    };
+    let mut command = qemu::command(arguments, &memory, &paths);
+    command.stdin(if arguments.interactive { Stdio::inherit() } else { Stdio::null() });
+    command.stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| RunError::NoQemu(name(&arguments.qemu), error))?;
+    let errors = child.stderr.take().map(forward_errors);
+    let (lines, qmp) = match connect(&listeners, &mut child) {
+        Ok(connected) => connected,
+        Err(error) => {
+            let _ = child.kill();
+            let text = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            return Err(error.unwrap_or(RunError::QemuEnded(text)));
+        }
+    };
+    let report = Report::new(std::io::stderr(), trace, symbols);
+    let limit = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
+    let status = watch(report, &lines, qmp, limit)?;
+    end(&mut child);
+    Ok(status.unwrap_or_else(|| if arguments.interactive { 0 } else { Ending::Broken.status() }))
+}
+
+fn check_qemu(program: &Path) -> Result<(), RunError> {
+    let output = std::process::Command::new(program).arg("--version").output();
+    let output = output.map_err(|error| RunError::NoQemu(name(program), error))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let first = text.lines().next().unwrap_or("").to_owned();
+    match qemu::version(&first) {
+        Some(version) if version >= LEAST_VERSION => Ok(()),
+        _ => Err(RunError::OldQemu(name(program), first)),
+    }
+}
+
+/// The monitor's settings, as `monitor/src/settings.rs` reads them.
+fn settings_text(arguments: &RunArguments, memory: &MemoryLayout) -> String {
+    let ranges: Vec<String> = memory.ram.iter().map(|(start, end)| format!("{start:x}-{end:x}")).collect();
+    let flag = |value: bool| if value { "1" } else { "0" };
+    let lines = [
+        ("vcpus", arguments.smp.to_string()),
+        ("ram", ranges.join(",")),
+        ("strict", flag(!arguments.lenient).into()),
+        ("trace", flag(arguments.trace.is_some()).into()),
+        ("memory_is_shared", flag(arguments.memory_shared).into()),
+        ("large_pages", flag(!arguments.small_pages).into()),
+        ("seed", seed(arguments.icount)),
+    ];
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name}={value}");
+        text
+    })
+}
+
+/// Random for every run, except where runs must be equal.
+fn seed(deterministic: bool) -> String {
+    let mut bytes = [0u8; 32];
+    if !deterministic {
+        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+        if read.is_err() {
+            return format!("{:?}", Instant::now());
+        }
+    }
+    igvm::show::hex(&bytes)
+}
+
+type Connected = (Receiver<String>, UnixStream);
+
+/// Waits for QEMU on both sockets; `Err(None)` if it ended instead.
+fn connect(
+    listeners: &(UnixListener, UnixListener),
+    child: &mut Child,
+) -> Result<Connected, Option<RunError>> {
+    let console = accept(&listeners.0, child)?;
+    let control = accept(&listeners.1, child)?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if sender.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    Ok((receiver, control))
+}
+
+fn accept(listener: &UnixListener, child: &mut Child) -> Result<UnixStream, Option<RunError>> {
+    listener.set_nonblocking(true).map_err(|error| Some(error.into()))?;
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).map_err(|error| Some(RunError::from(error)))?;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Some(error.into())),
+        }
+        if matches!(child.try_wait(), Ok(Some(_)) | Err(_)) || start.elapsed() > CONNECT {
+            return Err(None);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Passes QEMU's own messages on, without those that TCG prints for every run; returns them all at the end.
+fn forward_errors(errors: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut kept = String::new();
+        for line in BufReader::new(errors).lines().map_while(Result::ok) {
+            if !line.contains(NOISE) {
+                eprintln!("machine: qemu: {line}");
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+        }
+        kept
+    })
+}
+
+/// Reads until the monitor's verdict or the time limit; none if QEMU ended without one.
+fn watch<W: Write, T: Write>(
+    mut report: Report<W, T>,
+    lines: &Receiver<String>,
+    mut control: UnixStream,
+    limit: Option<Duration>,
+) -> Result<Option<u8>, RunError> {
+    let start = Instant::now();
+    loop {
+        let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        match lines.recv_timeout(left.unwrap_or(Duration::from_secs(3600))) {
+            Ok(line) => report.line(&line)?,
+            Err(RecvTimeoutError::Disconnected) => return Ok(report.ending.map(Ending::status)),
+            Err(RecvTimeoutError::Timeout) if limit.is_none() => {}
+            Err(RecvTimeoutError::Timeout) => {
+                report.line(&format!("log time limit of {} s reached", start.elapsed().as_secs()))?;
+                last_words(&mut report, lines, &mut control)?;
+                return Ok(Some(STATUS_TIME_LIMIT));
+            }
+        }
+    }
+}
+
+/// Asks every vCPU where it is (an NMI makes it leave the guest) and prints the answers.
+fn last_words<W: Write, T: Write>(
+    report: &mut Report<W, T>,
+    lines: &Receiver<String>,
+    control: &mut UnixStream,
+) -> Result<(), RunError> {
+    // QMP answers are not awaited: what matters is what the monitor prints.
+    let commands = b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"inject-nmi\"}\n";
+    if control.write_all(commands).is_err() {
+        return Ok(());
+    }
+    let end = Instant::now() + LAST_WORDS;
+    while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        report.line(&line)?;
+    }
+    Ok(())
+}
+
+/// QEMU ends by itself after a verdict; if not, it is stopped.
+fn end(child: &mut Child) {
+    let start = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if start.elapsed() > LAST_WORDS {
+            let _ = child.kill();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,72 @@
+//! From an IGVM file to the monitor's launch plan, by the loader rules of QEMU and KVM (crate `igvm`).
+
+use igvm::file::ParameterKind;
+use igvm::launch::{LaunchError, LaunchPage, LaunchPlan};
+use model::plan::{Command, Parameter, PlanWriter};
+use snp_abi::launch::{KVM_VMSA_ADDRESS, PageType};
+use zerocopy::IntoBytes;
+
+const PAGE: u64 = 4096;
+
+/// Encodes the launch of an image.
+pub fn encode(image: &[u8]) -> Result<Vec<u8>, LaunchError> {
+    let plan = LaunchPlan::of_bytes(image)?;
+    let mut writer = PlanWriter::default();
+    writer.push(&Command::Policy(plan.policy.0));
+    for parameter in &plan.parameters {
+        writer.push(&Command::Parameter {
+            parameter: kind(parameter.kind),
+            address: parameter.area + parameter.offset,
+            length: parameter.area_bytes.saturating_sub(parameter.offset),
+        });
+    }
+    for run in runs(&plan.pages) {
+        push_run(&mut writer, run);
+    }
+    for (index, vmsa) in &plan.vmsas {
+        writer.push(&Command::Vmsa {
+            index: u32::from(*index),
+            address: KVM_VMSA_ADDRESS,
+            data: vmsa.as_bytes(),
+        });
+    }
+    if let Some((block, authentication)) = &plan.id_block {
+        let mut data = block.as_bytes().to_vec();
+        data.extend_from_slice(authentication.as_bytes());
+        let author_key = authentication.author_key_algorithm != 0;
+        writer.push(&Command::IdBlock { data: &data, author_key });
+    }
+    Ok(writer.finish())
+}
+
+fn kind(kind: ParameterKind) -> Parameter {
+    match kind {
+        ParameterKind::VcpuCount => Parameter::VpCount,
+        ParameterKind::Madt => Parameter::Madt,
+        ParameterKind::MemoryMap => Parameter::MemoryMap,
+        ParameterKind::Environment => Parameter::EnvironmentInfo,
+    }
+}
+
+/// Splits the pages into runs of one type at consecutive addresses.
+fn runs(pages: &[LaunchPage]) -> impl Iterator<Item = &[LaunchPage]> {
+    pages.chunk_by(|a, b| a.page_type == b.page_type && a.address.checked_add(PAGE) == Some(b.address))
+}
+
+fn push_run(writer: &mut PlanWriter, run: &[LaunchPage]) {
+    let Some(first) = run.first() else { return };
+    // Only what is measured by content travels; the rest is the loader's and the security processor's to fill.
+    let carries_data = first.page_type == PageType::Normal;
+    let data: Vec<u8> = if carries_data {
+        run.iter().flat_map(|page| page.content.iter().copied()).collect()
+    } else {
+        Vec::new()
+    };
+    let used = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    writer.push(&Command::Pages {
+        page_type: u32::from(first.page_type.to_wire()),
+        address: first.address,
+        length: run.len() as u64 * PAGE,
+        data: &data[..used],
+    });
+}

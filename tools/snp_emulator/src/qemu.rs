@@ -1,0 +1,131 @@
+//! QEMU's command line for an emulated SNP machine.
+
+use crate::arguments::RunArguments;
+use std::path::Path;
+use std::process::Command;
+
+/// QEMU's CPU 0 never enters the guest (monitor/src/main.rs says why).
+const SPARE_PROCESSORS: u32 = 1;
+/// From here on QEMU's q35 splits memory: 2 GiB below, the rest above 4 GiB.
+const SPLIT_FROM: u64 = 0xb000_0000;
+const SPLIT_LOW: u64 = 2 << 30;
+const ABOVE: u64 = 4 << 30;
+const LARGE_PAGE: u64 = 2 << 20;
+
+/// Oldest QEMU with what the monitor needs (x2APIC under TCG, complete SVM intercepts).
+pub const LEAST_VERSION: (u32, u32) = (9, 0);
+
+/// Where memory lies.
+pub struct MemoryLayout {
+    /// Guest RAM, as (start, end).
+    pub ram: Vec<(u64, u64)>,
+    /// The monitor's own part, at the end of memory.
+    pub own: (u64, u64),
+    /// All of it, for `-m`.
+    pub total: u64,
+}
+
+impl MemoryLayout {
+    /// A layout for this much guest memory.
+    pub fn new(guest: u64) -> Self {
+        // Heap and image, one RMP entry and nested tables for each page of four levels at the worst.
+        let own = (64 << 20) + (guest / 32).next_multiple_of(LARGE_PAGE);
+        let total = guest + own;
+        if total < SPLIT_FROM {
+            return Self { ram: vec![(0, guest)], own: (guest, total), total };
+        }
+        let end = ABOVE + guest - SPLIT_LOW;
+        Self { ram: vec![(0, SPLIT_LOW), (ABOVE, end)], own: (end, end + own), total }
+    }
+}
+
+/// Files and sockets of a run.
+pub struct Paths<'a> {
+    /// The monitor's ELF.
+    pub monitor: &'a Path,
+    /// Its settings.
+    pub settings: &'a Path,
+    /// The launch plan.
+    pub plan: &'a Path,
+    /// The socket of the monitor's console.
+    pub console: &'a Path,
+    /// The socket of QEMU's monitor protocol.
+    pub control: &'a Path,
+}
+
+/// The command that starts QEMU.
+pub fn command(arguments: &RunArguments, memory: &MemoryLayout, paths: &Paths<'_>) -> Command {
+    let mut command = Command::new(&arguments.qemu);
+    let processors = arguments.smp + SPARE_PROCESSORS;
+    let (accelerator, machine) =
+        if arguments.icount { ("tcg,thread=single", "q35") } else { ("tcg,thread=multi", "q35") };
+    command
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+        .args(["-machine", machine, "-accel", accelerator])
+        // 5-level nested tables reach C-bit 51; physical addresses must be given, the default makes VMRUN fail.
+        .args(["-cpu", "EPYC-Milan,phys-bits=52,+la57,+x2apic"])
+        .args(["-smp", &processors.to_string()])
+        .args(["-m", &format!("{}M", memory.total >> 20)])
+        .arg("-kernel")
+        .arg(paths.monitor)
+        .args(["-append", &format!("own={:x}-{:x}", memory.own.0, memory.own.1)])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
+        .arg("-chardev")
+        .arg(socket("machine", paths.console, "server=off"))
+        .args(["-device", "isa-debugcon,iobase=0xe9,chardev=machine"])
+        .arg("-chardev")
+        .arg(socket("control", paths.control, "server=off"))
+        .args(["-mon", "chardev=control,mode=control"]);
+    for (name, file) in [("settings", paths.settings), ("plan", paths.plan)] {
+        command.arg("-fw_cfg").arg(format!("name=opt/snp-emulator/{name},file={}", file.display()));
+    }
+    for entry in &arguments.fw_cfg {
+        command.arg("-fw_cfg").arg(entry);
+    }
+    if arguments.icount {
+        command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
+        command.args(["-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
+    }
+    if arguments.interactive {
+        command.args(["-serial", "mon:stdio"]);
+    } else {
+        command.args(["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial"]);
+    }
+    command.args(&arguments.qemu_arguments);
+    command
+}
+
+fn socket(id: &str, path: &Path, role: &str) -> String {
+    format!("socket,id={id},path={},{role}", path.display())
+}
+
+/// QEMU's version from the first line of `--version`.
+pub fn version(text: &str) -> Option<(u32, u32)> {
+    let number = text.split_ascii_whitespace().nth(3)?;
+    let mut parts = number.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_split_where_qemu_splits_it() {
+        let small = MemoryLayout::new(1 << 30);
+        assert_eq!(small.ram, [(0, 1 << 30)]);
+        assert_eq!(small.own.0, 1 << 30);
+        let large = MemoryLayout::new(8 << 30);
+        assert_eq!(large.ram, [(0, 2 << 30), (4 << 30, 10 << 30)]);
+        assert_eq!(large.own.0, 10 << 30);
+        let given: u64 = large.ram.iter().map(|(start, end)| end - start).sum();
+        assert_eq!(given, 8 << 30);
+    }
+
+    #[test]
+    fn the_version_is_read_from_debians_and_plain_builds() {
+        assert_eq!(version("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds)"), Some((10, 0)));
+        assert_eq!(version("QEMU emulator version 9.1.0"), Some((9, 1)));
+        assert_eq!(version("qemu"), None);
+    }
+}

@@ -1,0 +1,4 @@
+//! Not built yet.
+#![forbid(unsafe_code)]
+
+fn main() {}
