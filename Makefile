@@ -18,6 +18,8 @@ LINUX_APPEND ?= console=ttyS0 quiet
 OVMF ?=
 # More options for `snp-emulator run`, such as RUN_FLAGS='--smp 4 --icount'.
 RUN_FLAGS ?=
+# A deliberate fault in the kernel, for GUEST=payload: skip_zeroing, skip_flush or skip_ledger_check. The run must end red.
+KERNEL_FAULT ?=
 # How long one test stage may take where CI is set, and each fuzz target.
 STAGE_SECONDS ?= 1800
 FUZZ_SECONDS ?= 60
@@ -40,6 +42,10 @@ FIRMWARE_PACKAGES := $(FIRMWARE_PROGRAMS) hardware
 # The launcher carries the monitor inside it; cargo rebuilds the one when the other changes.
 export SNP_MONITOR_ELF := $(FIRMWARE_DIR)/monitor
 
+# Kernels with a deliberate fault are built apart from the one that ships.
+KERNEL_FAULTS := skip_zeroing skip_flush skip_ledger_check
+FAULT_DIR := $(TARGET_DIR)/fault
+
 IGVM_IMAGE := $(TOOLS_DIR)/igvm-image
 SNP_EMULATOR := $(TOOLS_DIR)/snp-emulator
 RESULTS := $(TOOLS_DIR)/results --folder $(RESULTS_DIR)
@@ -59,8 +65,8 @@ FIRMWARE_FLAGS := $(LOCKED) --target $(FIRMWARE_TARGET) $(REMAP)
 # $(call build_firmware,PROGRAM): one at a time, so that none gets features that only another asked for.
 build_firmware = $(FIRMWARE_CARGO) build --profile firmware $(FIRMWARE_FLAGS) -p $(1)
 
-# $(call build_image,GUEST OPTIONS,NAME)
-build_image = $(IGVM_IMAGE) build --stage2 $(FIRMWARE_DIR)/stage2 --kernel $(FIRMWARE_DIR)/kernel $(1) --output $(IMAGES_DIR)/$(2).igvm
+# $(call build_image,GUEST OPTIONS,NAME,KERNEL)
+build_image = $(IGVM_IMAGE) build --stage2 $(FIRMWARE_DIR)/stage2 --kernel $(or $(3),$(FIRMWARE_DIR)/kernel) $(1) --output $(IMAGES_DIR)/$(2).igvm
 
 GUEST_payload := --guest-elf $(FIRMWARE_DIR)/guest_payload
 GUEST_linux = --linux $(LINUX_KERNEL) --initrd $(LINUX_INITRD) --append '$(LINUX_APPEND)'
@@ -72,6 +78,12 @@ NEEDS_ovmf := OVMF
 # $(call need_file,GUEST,VARIABLE): stops with a sentence when the variable names no file.
 need_file = $(if $(wildcard $($(2))),,$(error GUEST=$(1) needs $(2)=FILE$(if $($(2)),; there is no $($(2)))))
 $(if $(filter $(GUEST),$(GUESTS)),,$(error GUEST=$(GUEST) is none of: $(GUESTS)))
+$(if $(filter-out $(KERNEL_FAULTS),$(KERNEL_FAULT)),$(error KERNEL_FAULT=$(KERNEL_FAULT) is none of: $(KERNEL_FAULTS)))
+$(if $(KERNEL_FAULT),$(if $(filter-out payload,$(GUEST)),$(error KERNEL_FAULT is for GUEST=payload)))
+IMAGE := $(GUEST)$(KERNEL_FAULT:%=-%)
+# Programs by whose symbols messages name addresses.
+SYMBOLS := $(if $(KERNEL_FAULT),$(FAULT_DIR)/$(FIRMWARE_TARGET)/firmware,$(FIRMWARE_DIR))/kernel
+SYMBOLS += $(if $(filter payload,$(GUEST)),$(FIRMWARE_DIR)/guest_payload)
 
 # --- For people ------------------------------------------------------------------------------------------------------
 
@@ -79,8 +91,8 @@ $(if $(filter $(GUEST),$(GUESTS)),,$(error GUEST=$(GUEST) is none of: $(GUESTS))
 all: tools images ## Build everything; images are in target/images
 
 .PHONY: run
-run: needs-$(GUEST) setup-qemu image-$(GUEST) ## Boot an image on the emulated machine: GUEST=payload|linux|ovmf
-	$(SNP_EMULATOR) run $(IMAGES_DIR)/$(GUEST).igvm $(RUN_FLAGS)
+run: needs-$(GUEST) setup-qemu image-$(IMAGE) ## Boot an image on the emulated machine: GUEST=payload|linux|ovmf
+	$(SNP_EMULATOR) run $(IMAGES_DIR)/$(IMAGE).igvm $(addprefix --symbols ,$(SYMBOLS)) $(RUN_FLAGS)
 
 # A stage for each suite that tests/conformance has: a folder with a program `run`.
 CONFORMANCE := $(patsubst tests/conformance/%/run,%,$(wildcard tests/conformance/*/run))
@@ -142,6 +154,8 @@ clean: ## Remove everything that was built
 .PHONY: help
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nmake run takes RUN_FLAGS (snp-emulator run --help), and for GUEST=payload a deliberate fault in the kernel that\n'
+	@printf 'must end it red: KERNEL_FAULT=%s\n' '$(subst $(eval ) ,|,$(KERNEL_FAULTS))'
 
 # --- Steps -----------------------------------------------------------------------------------------------------------
 
@@ -175,10 +189,18 @@ $(GUESTS:%=image-%): image-%: needs-% tools kernel stage2
 	@mkdir -p $(IMAGES_DIR)
 	$(call build_image,$(GUEST_$*),$*)
 
+# They share a folder, so they are built one after the other.
+.PHONY: $(KERNEL_FAULTS:%=image-payload-%)
+$(KERNEL_FAULTS:%=image-payload-%): image-payload-%: tools stage2 guest_payload
+	@mkdir -p $(IMAGES_DIR)
+	$(call build_firmware,kernel) --target-dir $(FAULT_DIR) --features fault_$*
+	$(call build_image,$(GUEST_payload),payload-$*,$(FAULT_DIR)/$(FIRMWARE_TARGET)/firmware/kernel)
+.NOTPARALLEL:
+
 .PHONY: test-host test-emulated test-conformance
 test-host: setup-rust monitor
 	$(CARGO) test $(LOCKED) --no-fail-fast
-test-emulated: setup-qemu all
+test-emulated: setup-qemu all $(KERNEL_FAULTS:%=image-payload-%)
 	$(CARGO) run $(LOCKED) --release -p end_to_end --bin end_to_end
 test-conformance: setup-qemu all
 	tests/conformance/$(SUITE)/run

@@ -3,7 +3,7 @@
 //! The text form, because libtest's others are not stable. It is made for people: a test that writes around libtest's
 //! capture garbles lines, and a test program that dies leaves its list open. Both are noticed.
 
-use crate::verdict::{Outcome, Verdict};
+use end_to_end::verdict::{Outcome, Verdict};
 use std::mem;
 
 /// Reads what cargo and libtest print. The line `test result:` is the authority on numbers, the lines before it on names.

@@ -6,18 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod cargo_log;
-mod verdict;
 
 use cargo_log::TestLog;
 use clap::{Parser, Subcommand};
+use end_to_end::verdict::{Outcome, RESULTS_VARIABLE, Verdict};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
-use verdict::{Outcome, Verdict};
-
-/// The variable that tells a stage which file to leave.
-const RESULTS_VARIABLE: &str = "VOUCHSAFE_RESULTS";
 
 /// Keeps and adds up the verdicts of test stages.
 #[derive(Parser)]

@@ -1,5 +1,8 @@
 //! One test's verdict, and its line in a stage's file.
 
+/// The variable that tells a stage which file to leave.
+pub const RESULTS_VARIABLE: &str = "VOUCHSAFE_RESULTS";
+
 /// What became of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

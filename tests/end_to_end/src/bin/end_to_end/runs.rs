@@ -1,0 +1,224 @@
+//! The table of emulated runs.
+
+/// One run.
+pub struct Run {
+    /// Its name, which states what it shows.
+    pub name: &'static str,
+    /// What it boots.
+    pub image: Image,
+    /// Options of `snp-emulator run`.
+    pub options: &'static [&'static str],
+    /// fw_cfg files for the test guest: name and contents.
+    pub files: &'static [(&'static str, &'static str)],
+    /// Whether messages get symbols of kernel and guest.
+    pub has_symbols: bool,
+    /// Time limit.
+    pub seconds: u64,
+    /// How it must come out.
+    pub expect: Expect,
+}
+
+/// What a run boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// The test guest.
+    Payload,
+    /// The test guest on a kernel with a deliberate fault.
+    Fault(&'static str),
+    /// The test guest's image, damaged.
+    Damaged(Damage),
+}
+
+/// What is done to an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Nothing is left of it.
+    Empty,
+    /// It is something else.
+    Text,
+    /// Its second half is missing.
+    CutShort,
+    /// Its last bit is another one.
+    OneBitOff,
+}
+
+/// How a run must come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The test guest's cases pass, and the machine launched what the image tool measures.
+    Cases,
+    /// Two runs with counted instructions leave the same bytes.
+    SameTwice,
+    /// It ends with this status; for each element there is a line with all of its parts.
+    Ends {
+        /// Exit status of the emulator.
+        status: i32,
+        /// What must be said.
+        says: &'static [&'static [&'static str]],
+    },
+}
+
+const CASES: Run = Run {
+    name: "",
+    image: Image::Payload,
+    options: &[],
+    files: &[],
+    has_symbols: false,
+    seconds: 120,
+    expect: Expect::Cases,
+};
+
+const fn cases(name: &'static str, options: &'static [&'static str]) -> Run {
+    Run { name, options, ..CASES }
+}
+
+const fn twice(name: &'static str, options: &'static [&'static str]) -> Run {
+    Run { name, options, seconds: 180, expect: Expect::SameTwice, ..CASES }
+}
+
+/// Something that the machine must stop, or a guest that ends in its own way.
+const fn mode(
+    name: &'static str,
+    files: &'static [(&'static str, &'static str)],
+    status: i32,
+    says: &'static [&'static [&'static str]],
+) -> Run {
+    Run { name, files, has_symbols: true, seconds: 60, expect: Expect::Ends { status, says }, ..CASES }
+}
+
+const fn fault(
+    name: &'static str,
+    fault: &'static str,
+    status: i32,
+    says: &'static [&'static [&'static str]],
+) -> Run {
+    Run { name, image: Image::Fault(fault), expect: Expect::Ends { status, says }, ..CASES }
+}
+
+const fn malformed(name: &'static str, damage: Damage, says: &'static [&'static [&'static str]]) -> Run {
+    Run {
+        name,
+        image: Image::Damaged(damage),
+        expect: Expect::Ends { status: 2, says },
+        seconds: 10,
+        ..CASES
+    }
+}
+
+/// All runs, in the order in which they are made.
+pub const RUNS: &[Run] = &[
+    cases("payload_with_1_vcpu", &[]),
+    cases("payload_with_2_vcpus", &["--smp", "2"]),
+    cases("payload_with_4_vcpus", &["--smp", "4"]),
+    cases("payload_with_8_vcpus", &["--smp", "8"]),
+    cases("payload_with_6_gib", &["--memory", "6G", "--smp", "2"]),
+    mode(
+        "reading_vmpl0_memory_is_stopped",
+        &[("mode", "read-vmpl0")],
+        4,
+        &[&["violation: vcpu 0 vmpl 2 rip 0x", "guest_payload", "0x8003000"]],
+    ),
+    mode(
+        "writing_vmpl0_memory_is_stopped",
+        &[("mode", "write-vmpl0")],
+        4,
+        &[&["violation: vcpu 0 vmpl 2 rip 0x", "guest_payload", "0x8003000"]],
+    ),
+    mode(
+        "executing_vmpl0_memory_is_stopped",
+        &[("mode", "execute-vmpl0")],
+        4,
+        &[&["violation: vcpu 0 vmpl 2 rip 0x8000000", "0x8000000"]],
+    ),
+    mode(
+        "writing_a_vmsa_is_stopped",
+        &[("mode", "write-vmsa")],
+        4,
+        &[&["violation: vcpu 0 vmpl 2 rip 0x", "guest_payload", "access to 0x"]],
+    ),
+    mode(
+        "writing_private_memory_through_a_shared_mapping_is_stopped",
+        &[("mode", "shared-write")],
+        4,
+        &[&["violation: vcpu 0 vmpl 2 rip 0x", "guest_payload", "through a shared mapping"]],
+    ),
+    mode(
+        "unhandled_vc_is_the_guests_failure",
+        &[("mode", "unhandled-vc")],
+        1,
+        &[&["payload: exception 29 code 0x404"], &["machine: the guest reports failure 254"]],
+    ),
+    mode(
+        "termination_names_set_and_code",
+        &[("mode", "terminate")],
+        3,
+        &[&["machine: guest terminates: vcpu 0 vmpl 2"], &["machine: terminated: 1 7 vmpl 2"]],
+    ),
+    mode(
+        "triple_fault_says_where",
+        &[("mode", "triple-fault")],
+        1,
+        &[&["machine: triple fault: vcpu 0 vmpl 2", "rip 0x", "guest_payload"], &["machine: summary: exits"]],
+    ),
+    Run {
+        seconds: 5,
+        ..mode(
+            "hang_ends_at_the_time_limit_and_says_where",
+            &[("mode", "hang")],
+            5,
+            &[
+                &["machine: time limit of 5 s reached"],
+                &["running: vcpu 0 vmpl 2", "rip 0x", "guest_payload"],
+            ],
+        )
+    },
+    Run {
+        options: &["--smp", "4"],
+        seconds: 120,
+        ..mode("vcpus_come_and_go_1000_times", &[("mode", "churn")], 0, &[&["payload: churn ok"]])
+    },
+    twice("two_counted_runs_with_1_vcpu_are_equal", &["--icount"]),
+    twice("two_counted_runs_with_4_vcpus_are_equal", &["--icount", "--smp", "4"]),
+    fault(
+        "kernel_that_skips_zeroing_is_found_out",
+        "skip_zeroing",
+        4,
+        &[&["violation: vcpu 0 vmpl 0", "granted to VMPL2", "it was not zeroed"]],
+    ),
+    fault(
+        "kernel_that_skips_a_flush_is_found_out",
+        "skip_flush",
+        4,
+        &[&["violation: vcpu 0", "given to the host without a TLB flush since it was rescinded"]],
+    ),
+    fault(
+        "kernel_that_skips_a_ledger_check_is_found_out",
+        "skip_ledger_check",
+        1,
+        &[&["case vmsa_cannot_be_rescinded FAILED"], &["machine: the guest reports failure"]],
+    ),
+    malformed("empty_image_is_refused", Damage::Empty, &[&["snp-emulator: the image cannot be launched"]]),
+    malformed("text_is_refused_as_image", Damage::Text, &[&["snp-emulator: the image cannot be launched"]]),
+    malformed(
+        "truncated_image_is_refused",
+        Damage::CutShort,
+        &[&["snp-emulator: the image cannot be launched"]],
+    ),
+    malformed(
+        "altered_image_is_refused",
+        Damage::OneBitOff,
+        &[&["snp-emulator: the image cannot be launched"]],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_run_has_a_name_of_its_own() {
+        let names: BTreeSet<&str> = RUNS.iter().map(|run| run.name).collect();
+        assert_eq!(names.len(), RUNS.len());
+    }
+}

@@ -1,0 +1,40 @@
+//! Where the Makefile puts what it builds, seen from the program that runs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The folder `target`, with everything in it that the emulated tests use.
+pub struct Built {
+    target: PathBuf,
+}
+
+impl Built {
+    /// What was built together with this program, which lies in `target/release`.
+    pub fn beside_this_program() -> io::Result<Self> {
+        let program = std::env::current_exe()?;
+        let target = program.parent().and_then(Path::parent).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self { target: target.to_owned() })
+    }
+
+    /// A host program.
+    pub fn tool(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
+    /// An image.
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.target.join("images").join(format!("{name}.igvm"))
+    }
+
+    /// The ELF file of a bare-metal program.
+    pub fn firmware(&self, name: &str) -> PathBuf {
+        self.target.join("x86_64-unknown-none/firmware").join(name)
+    }
+
+    /// A folder for what runs leave behind; it exists afterwards.
+    pub fn logs(&self, stage: &str) -> io::Result<PathBuf> {
+        let folder = self.target.join("results").join(stage);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}

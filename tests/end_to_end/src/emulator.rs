@@ -1,0 +1,62 @@
+//! One run of `snp-emulator`.
+
+use crate::built::Built;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the machine may take to say where it hangs and to stop, after its own time limit.
+const GRACE_SECONDS: u64 = 20;
+/// What `timeout` answers when it had to end the program.
+const STATUS_ENDED_BY_TIMEOUT: i32 = 124;
+
+/// What a run left.
+pub struct Ended {
+    /// The program's exit status; none if it was killed.
+    pub status: Option<i32>,
+    /// The guest's serial port.
+    pub serial: String,
+    /// What the machine said.
+    pub machine: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Ended {
+    /// The last part of the first message that starts with `prefix`.
+    pub fn message(&self, prefix: &str) -> Option<&str> {
+        self.machine.lines().find_map(|line| line.strip_prefix("machine: ")?.strip_prefix(prefix))
+    }
+}
+
+/// Runs an image. Serial port and messages go to `LOGS/NAME.serial` and `LOGS/NAME.machine`, and stay there.
+pub fn run(
+    built: &Built,
+    logs: &Path,
+    name: &str,
+    image: &Path,
+    options: &[String],
+    limit_seconds: u64,
+) -> io::Result<Ended> {
+    let serial = logs.join(format!("{name}.serial"));
+    let machine = logs.join(format!("{name}.machine"));
+    // `timeout` ends the program with everything that it started, should its own time limit fail.
+    let mut command = Command::new("timeout");
+    command
+        .args(["--kill-after=5", &(limit_seconds + GRACE_SECONDS).to_string()])
+        .arg(built.tool("snp-emulator"))
+        .arg("run")
+        .arg(image)
+        .args(["--timeout", &limit_seconds.to_string()])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(File::create(&serial)?)
+        .stderr(File::create(&machine)?);
+    let start = Instant::now();
+    let status = command.status()?.code().filter(|status| *status != STATUS_ENDED_BY_TIMEOUT);
+    let took = start.elapsed();
+    let text = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Ended { status, serial: text(&serial)?, machine: text(&machine)?, took })
+}
