@@ -20,6 +20,11 @@ impl<'a> Platform<'a> {
         Self { cpu }
     }
 
+    /// Asks the host for a page that VMPL0 itself is about to validate for the guest.
+    pub fn request(&mut self, page: GuestPage, size: PageSize) {
+        owned(self.cpu.window.request(page.address(), size));
+    }
+
     fn adjust(&mut self, address: u64, size: PageSize, adjust: RmpAdjust) -> Result<AccessChange, Fatal> {
         match owned(self.cpu.window.rmpadjust(address, size, adjust)) {
             Some(RmpStatus::Success) => Ok(AccessChange::Done),

@@ -2,15 +2,14 @@
 
 use alloc::vec::Vec;
 use boot_handoff::{Handoff, PageRange, Parameters};
+use core::mem::offset_of;
 use hardware::boot::{Layout, copy_page};
 use hardware::cpu::Cpu;
 use hardware::termination::{Reason, terminate};
 use hardware::{cpu, processors, region};
 use log::LevelFilter;
 use snp_abi::acpi::Madt;
-use snp_abi::igvm_parameters::{
-    ENVIRONMENT_MEMORY_IS_SHARED, MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges,
-};
+use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges};
 use snp_abi::rmp::Vmpl;
 use snp_abi::secrets::SecretsPage;
 use spin::{Mutex, Once};
@@ -62,9 +61,7 @@ pub fn layout(handoff: &Handoff) -> Layout {
         region,
         cpuid_page: handoff.cpuid_page,
         free,
-        // Until the memory exists in which the parameters can be read, assume the worse: asking the host for a page
-        // that is private already costs one exit.
-        memory_is_shared: false,
+        environment: handoff.parameters_page.saturating_add(offset_of!(Parameters, environment) as u64),
         stage2: handoff.stage2.start,
         heap_bytes: HEAP_BYTES,
         log_level: match handoff.log_level {
@@ -200,5 +197,3 @@ pub fn start_processors(facts: &Facts) {
         }
     }
 }
-
-const _: () = assert!(ENVIRONMENT_MEMORY_IS_SHARED == 1);

@@ -11,6 +11,7 @@ use core::mem::offset_of;
 use hardware::stage2_entry::{Next, offsets};
 use hardware::termination::{Reason, terminate};
 use hardware::{instructions, own_memory};
+use snp_abi::igvm_parameters::ENVIRONMENT_MEMORY_IS_SHARED;
 
 const _: () = {
     assert!(offset_of!(Handoff, cpuid_page) == offsets::CPUID_PAGE);
@@ -19,9 +20,6 @@ const _: () = {
     assert!(DIRECT_WINDOW == offsets::DIRECT_WINDOW);
 };
 
-/// Bit 0 of the environment parameter: memory is shared until the guest asks for it.
-const MEMORY_IS_SHARED: u32 = 1;
-
 #[expect(unsafe_code, reason = "the entry code calls this symbol; what follows rests on the measured record")]
 #[unsafe(no_mangle)]
 extern "C" fn stage2_main(record: &'static [u8; 4096]) -> Next {
@@ -29,7 +27,7 @@ extern "C" fn stage2_main(record: &'static [u8; 4096]) -> Next {
     let parameters = DIRECT_WINDOW.wrapping_add(handoff.parameters_page) as *const Parameters;
     // SAFETY: the page tables that the image brought map the parameters page, which was launched, in the direct window.
     let parameters = unsafe { parameters.read() };
-    let shared = parameters.environment & MEMORY_IS_SHARED != 0;
+    let shared = parameters.environment & ENVIRONMENT_MEMORY_IS_SHARED != 0;
     let Some(end) = handoff.stage2_validates.end() else { terminate(Reason::Handoff) };
     // SAFETY: the image maps its whole region in the direct window; nothing has used this part of it yet.
     unsafe { own_memory::validate_range(DIRECT_WINDOW, handoff.stage2_validates.start, end, shared) };

@@ -15,6 +15,7 @@ use crate::termination::{Reason, terminate};
 use log::LevelFilter;
 use snp_abi::address::PAGE_LENGTH;
 use snp_abi::ghcb::HypervisorFeatures;
+use snp_abi::igvm_parameters::ENVIRONMENT_MEMORY_IS_SHARED;
 
 /// What the hand-off record says, as far as this crate needs it. Addresses are physical.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +26,8 @@ pub struct Layout {
     pub cpuid_page: u64,
     /// What the image left free in the region.
     pub free: (u64, u64),
-    /// Memory is shared until the guest asks for it.
-    pub memory_is_shared: bool,
+    /// Address of the loader's environment word; see [`snp_abi::igvm_parameters`].
+    pub environment: u64,
     /// stage2, which is not needed any more.
     pub stage2: u64,
     /// Bytes for the heap.
@@ -53,7 +54,8 @@ pub unsafe fn start(layout: &Layout) -> Cpu {
     if !cpuid::has_invlpgb() {
         terminate(Reason::NoInvlpgb);
     }
-    frames::initialise(layout.free.0, layout.free.1, layout.memory_is_shared);
+    let is_shared = environment(layout.environment) & ENVIRONMENT_MEMORY_IS_SHARED != 0;
+    frames::initialise(layout.free.0, layout.free.1, is_shared);
     let prepared = cpu::prepare(0).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
     let Prepared { cpu, local, interrupt_stacks, .. } = prepared;
     let descriptors = Descriptors::new(interrupt_stacks).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
@@ -65,6 +67,13 @@ pub unsafe fn start(layout: &Layout) -> Cpu {
     heap::initialise(layout.heap_bytes).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
     serial::initialise(layout.log_level);
     cpu
+}
+
+/// The loader's word on memory. A lie costs exits, or ends in a failed validation.
+fn environment(physical: u64) -> u32 {
+    let place = region::virtual_address(physical & !3);
+    // SAFETY: the word lies in a launched page of the region, which the direct window maps; it is aligned.
+    unsafe { (place as *const u32).read() }
 }
 
 /// Copies a launched page of the firmware's own region.

@@ -91,6 +91,11 @@ pub(crate) fn take_top(bytes: u64) -> Result<(u64, u64), OutOfMemory> {
     Ok((start, end))
 }
 
+/// Whether memory that was not launched is the host's until the guest asks for it.
+pub fn memory_is_shared() -> bool {
+    FREE.lock().memory_is_shared
+}
+
 /// Bytes of frames handed out, and bytes still free.
 pub fn usage() -> (u64, u64) {
     let free = FREE.lock();

@@ -8,11 +8,12 @@ use crate::msr_protocol;
 use crate::shared::SharedPage;
 use crate::termination::{Reason, terminate};
 use core::mem::offset_of;
-use snp_abi::address::PAGE_BYTES;
+use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::ghcb::ap_creation::ApCreation;
 use snp_abi::ghcb::event::{ExitCode, HostAnswer, IoInformation, IoSize, MSR_READ, MSR_WRITE};
 use snp_abi::ghcb::msr_protocol::Request;
 use snp_abi::ghcb::page::{GhcbField, GhcbPage, SHARED_BUFFER_BYTES, SHARED_BUFFER_OFFSET, ValidBitmap};
+use snp_abi::ghcb::page_state::{PageOperation, PageStateEntry, PageStateWord};
 use snp_abi::ghcb::{PROTOCOL_VERSION, USAGE_STANDARD};
 use snp_abi::msr;
 
@@ -140,6 +141,30 @@ impl Ghcb {
     pub fn create_ap(&mut self, creation: ApCreation, vmsa: u64, features: u64) -> Result<(), Refused> {
         self.set(GhcbField::Rax, features);
         self.call(ExitCode::ApCreation, creation.encode(), vmsa).map(|_| ())
+    }
+
+    /// Asks the host to make a page private or shared, as one page of this size.
+    ///
+    /// # Safety
+    /// Nothing of Rust's may lie in the page: its contents and its owner change.
+    pub(crate) unsafe fn change_page_state(
+        &mut self,
+        address: u64,
+        operation: PageOperation,
+        size: PageSize,
+    ) -> Result<(), Refused> {
+        // Header: entry 0 is the first and the last.
+        self.page.write_word(SHARED_BUFFER_OFFSET, 0);
+        let PageStateWord(entry) = PageStateEntry::new(address, operation, size).encode();
+        self.page.write_word(SHARED_BUFFER_OFFSET + 8, entry);
+        self.set(GhcbField::SwScratch, self.page.physical() + SHARED_BUFFER_OFFSET as u64);
+        let refused = self.call(ExitCode::PageStateChange, 0, 0)?;
+        // Done when the host says so and its index went past the entry.
+        if refused == 0 && self.page.read_word(SHARED_BUFFER_OFFSET) & 0xffff == 1 {
+            Ok(())
+        } else {
+            Err(Refused)
+        }
     }
 
     /// Asks for the list of APIC ids in `buffer`: a count, then the ids, 32 bits each. The host may write anything there.

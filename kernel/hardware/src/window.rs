@@ -4,12 +4,15 @@
 //! reference into one. A window refuses the firmware's own region, so that no address of a guest's choosing can
 //! reach it; frames that the firmware lends to the guest (its first VMSA) are the listed exception.
 
-use crate::frames::OutOfMemory;
+use crate::cpu;
+use crate::frames::{self, OutOfMemory};
 use crate::instructions;
 use crate::page_tables::WindowEntry;
 use crate::region;
+use crate::termination::{Reason, terminate};
 use core::sync::atomic::{AtomicU64, Ordering};
 use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH, PageSize, is_aligned};
+use snp_abi::ghcb::page_state::PageOperation;
 use snp_abi::rmp::{RmpAdjust, RmpStatus};
 
 /// Frames of the region that play a part for the guest.
@@ -73,6 +76,23 @@ impl Window {
         unsafe { instructions::copy(bytes.as_ptr() as u64, place, bytes.len()) };
         self.small.hide();
         Ok(())
+    }
+
+    /// Asks the host for a page that is about to be validated, where memory is the host's at first.
+    pub fn request(&mut self, page: u64, size: PageSize) -> Result<(), NotGuestMemory> {
+        if region::overlaps(page, size.bytes()) || !is_aligned(page, size) {
+            return Err(NotGuestMemory);
+        }
+        if !frames::memory_is_shared() {
+            return Ok(());
+        }
+        // SAFETY: the page is outside of the firmware's region, where Rust has everything.
+        let asked =
+            cpu::with_ghcb(|ghcb| unsafe { ghcb.change_page_state(page, PageOperation::Private, size) });
+        match asked {
+            Some(Ok(())) => Ok(()),
+            _ => terminate(Reason::PageStateChange),
+        }
     }
 
     /// Fills a page with zeros.

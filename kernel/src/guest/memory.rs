@@ -19,6 +19,7 @@ pub fn provide(
     let claim = ledger.claim(GuestAddress(address), PageSize::Small, PageState::Unvalidated);
     let claim = claim.map_err(|_| CannotStart::Memory)?;
     let page = claim.page();
+    platform.request(page, PageSize::Small);
     match platform.pvalidate(page, PageSize::Small, true) {
         Ok(Validation::Changed) => {}
         _ => return Err(CannotStart::Memory),

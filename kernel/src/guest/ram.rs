@@ -46,6 +46,7 @@ fn provide(platform: &mut Platform<'_>, address: u64, size: PageSize) -> Result<
     let Ok(claim) = ledger.claim(GuestAddress(address), size, PageState::Unvalidated) else {
         return Ok(false);
     };
+    platform.request(claim.page(), size);
     match platform.pvalidate(claim.page(), size, true) {
         Ok(Validation::Changed) => {}
         Ok(Validation::SizeMismatch) => {

@@ -13,6 +13,7 @@ const SCRATCH: u64 = 0x3a8;
 const VALID_BITMAP: u64 = 0x3f0;
 const SHARED_BUFFER: u64 = 0x800;
 const NAE_IO: u64 = 0x7b;
+const NAE_PAGE_STATE_CHANGE: u64 = 0x8000_0010;
 const NAE_AP_CREATION: u64 = 0x8000_0013;
 const NAE_APIC_IDS: u64 = 0x8000_0017;
 const IO_IN: u64 = 1;
@@ -48,6 +49,15 @@ pub fn share(address: u64) {
 /// Asks the host for a page state change: 1 private, 2 shared.
 pub fn change_state(address: u64, operation: u64) -> bool {
     raw::msr_request(PAGE_STATE_CHANGE | address | operation << 52) == PAGE_STATE_CHANGED
+}
+
+/// Asks the host to make 2 MiB private as one page.
+pub fn make_large_page_private(address: u64) -> bool {
+    let list = SHARED_BUFFER;
+    // Header: current entry 0, last entry 0. Entry: operation 1 (private), size bit 56.
+    write(view() + list, 0);
+    write(view() + list + 8, address | 1 << 52 | 1 << 56);
+    event(NAE_PAGE_STATE_CHANGE, 0, 0, &[(SCRATCH, page() + list)]).1 == 0
 }
 
 pub fn initialise() {

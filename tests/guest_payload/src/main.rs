@@ -4,6 +4,9 @@
 //! specifications (SVSM 58019, GHCB 56421, APM 24593). The firmware starts it with Linux's 64-bit boot contract. Results go
 //! to the serial port, a line a case: `case NAME ok` or `case NAME FAILED: why`, then `payload: N passed, M failed`,
 //! then the test-exit port (0 for success).
+//!
+//! The fw_cfg file `opt/org.vouchsafe.test/mode` may say otherwise: `host=...` tells what the host's memory is like (`host`),
+//! another word names something that the machine must stop (`cases::forbidden`).
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "a bare-metal program whose purpose is raw access to the machine")]
@@ -13,6 +16,7 @@ mod cases;
 mod check;
 mod exception;
 mod ghcb;
+mod host;
 mod memory;
 mod raw;
 mod serial;
@@ -39,9 +43,11 @@ extern "C" fn main(boot_parameters: u64) -> ! {
         boot.vmpl, boot.calling_area, boot.svsm_base, boot.svsm_size
     );
     vcpu::initialise();
-    let mode = ghcb::fw_cfg_file(b"opt/org.vouchsafe.test/mode");
-    match mode.as_str() {
-        "" => cases::run_all(&boot),
-        name => cases::forbidden::run(name, &boot),
+    let words = ghcb::fw_cfg_file(b"opt/org.vouchsafe.test/mode");
+    let host = host::Host::of_words(words.as_str());
+    host.install();
+    match words.as_str().split_ascii_whitespace().find(|word| !word.starts_with(host::PREFIX)) {
+        None => cases::run_all(&boot, host),
+        Some(mode) => cases::forbidden::run(mode, &boot),
     }
 }

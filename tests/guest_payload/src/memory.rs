@@ -5,6 +5,7 @@
 
 use crate::boot::{Boot, read_u64};
 use crate::raw;
+use crate::{ghcb, host};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Memory that is not validated when the payload starts: tests take pages from here.
@@ -58,6 +59,9 @@ pub fn fresh_page() -> u64 {
         page = NEXT.fetch_add(PAGE, Ordering::SeqCst);
     }
     assert!(page < NEXT_LARGE.load(Ordering::SeqCst), "out of test pages");
+    if host::memory_is_shared() {
+        assert!(ghcb::change_state(page, 1), "the host does not make a page private");
+    }
     page
 }
 
@@ -65,6 +69,9 @@ pub fn fresh_page() -> u64 {
 pub fn fresh_large_page() -> u64 {
     let page = NEXT_LARGE.fetch_sub(LARGE, Ordering::SeqCst) - LARGE;
     assert!(page > NEXT.load(Ordering::SeqCst), "out of large test pages");
+    if host::memory_is_shared() {
+        assert!(ghcb::make_large_page_private(page), "the host does not make a large page private");
+    }
     page
 }
 

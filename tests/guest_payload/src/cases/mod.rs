@@ -13,23 +13,46 @@ mod vcpu_refused;
 use crate::boot::Boot;
 use crate::check::Check;
 use crate::ghcb;
+use crate::host::Host;
 use crate::serial::println;
 
 /// One case.
 pub struct Case {
     pub name: &'static str,
     pub run: fn(&Boot) -> Check,
-    /// vCPUs that it needs.
-    pub vcpus: usize,
+    pub needs: Needs,
+}
+
+/// What a case needs of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    Vcpus(usize),
+    LargePages,
+    SmallPages,
+}
+
+impl Needs {
+    fn are_met(self, host: Host) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Vcpus(count) => count <= crate::vcpu::count(),
+            Self::LargePages => host.has_large_pages(),
+            Self::SmallPages => !host.has_large_pages(),
+        }
+    }
 }
 
 /// Writes a row of the table; the name of the case is the name of its function.
 macro_rules! case {
     ($module:ident :: $name:ident) => {
-        Case { name: stringify!($name), run: $module::$name, vcpus: 1 }
+        Case { name: stringify!($name), run: $module::$name, needs: Needs::Nothing }
     };
     ($module:ident :: $name:ident, $vcpus:literal) => {
-        Case { name: stringify!($name), run: $module::$name, vcpus: $vcpus }
+        Case { name: stringify!($name), run: $module::$name, needs: Needs::Vcpus($vcpus) }
+    };
+    ($module:ident :: $name:ident, $needs:ident) => {
+        Case { name: stringify!($name), run: $module::$name, needs: Needs::$needs }
     };
 }
 
@@ -61,9 +84,9 @@ const CASES: &[Case] = &[
     case!(pvalidate_good::small_page_is_validated_and_zeroed),
     case!(pvalidate_good::small_page_is_rescinded),
     case!(pvalidate_good::rescinded_page_can_be_shared_and_taken_back_zeroed),
-    case!(pvalidate_good::large_page_is_validated_and_zeroed),
-    case!(pvalidate_good::large_page_is_rescinded_as_a_whole),
-    case!(pvalidate_good::large_page_can_be_rescinded_in_parts),
+    case!(pvalidate_good::large_page_is_validated_and_zeroed, LargePages),
+    case!(pvalidate_good::large_page_is_rescinded_as_a_whole, LargePages),
+    case!(pvalidate_good::large_page_can_be_rescinded_in_parts, LargePages),
     case!(pvalidate_good::batch_of_256_small_pages),
     case!(pvalidate_good::batch_of_510_entries_fills_the_calling_area),
     case!(pvalidate_good::list_is_resumed_at_its_next_index),
@@ -72,14 +95,15 @@ const CASES: &[Case] = &[
     case!(pvalidate_good::no_change_can_be_ignored),
     case!(pvalidate_good::rescinding_an_unvalidated_page_can_be_ignored),
     case!(pvalidate_good::validate_and_rescind_in_one_list),
-    case!(pvalidate_good::long_list_of_large_pages_is_finished_in_steps),
+    case!(pvalidate_good::long_list_of_large_pages_is_finished_in_steps, LargePages),
     case!(pvalidate_refused::double_validation_is_reported),
     case!(pvalidate_refused::rescinding_an_unvalidated_page_is_reported),
     case!(pvalidate_refused::page_size_2_and_3_are_refused),
     case!(pvalidate_refused::reserved_bits_of_an_entry_are_refused),
     case!(pvalidate_refused::unaligned_large_page_is_refused),
     case!(pvalidate_refused::large_page_over_small_ones_is_a_size_mismatch),
-    case!(pvalidate_refused::large_rescind_over_mixed_pages_is_a_size_mismatch),
+    case!(pvalidate_refused::large_rescind_over_mixed_pages_is_a_size_mismatch, LargePages),
+    case!(pvalidate_refused::large_page_on_a_host_with_small_ones_is_a_size_mismatch, SmallPages),
     case!(pvalidate_refused::svsm_memory_cannot_be_validated),
     case!(pvalidate_refused::svsm_memory_cannot_be_rescinded),
     case!(pvalidate_refused::svsm_memory_cannot_be_validated_as_large_page),
@@ -142,11 +166,11 @@ const CASES: &[Case] = &[
 ];
 
 /// Runs every case and ends the machine.
-pub fn run_all(boot: &Boot) -> ! {
+pub fn run_all(boot: &Boot, host: Host) -> ! {
     let (mut passed, mut failed, mut skipped) = (0u64, 0u64, 0u64);
     for case in CASES {
-        if case.vcpus > crate::vcpu::count() {
-            println!("case {} skipped: needs {} vCPUs", case.name, case.vcpus);
+        if !case.needs.are_met(host) {
+            println!("case {} skipped: needs {:?}", case.name, case.needs);
             skipped += 1;
             continue;
         }

@@ -76,6 +76,16 @@ pub fn large_page_over_small_ones_is_a_size_mismatch(_: &Boot) -> Check {
     still_unvalidated(page)
 }
 
+pub fn large_page_on_a_host_with_small_ones_is_a_size_mismatch(_: &Boot) -> Check {
+    let page = fresh_large_page();
+    refused(entry(page, true, true, false), svsm::SIZE_MISMATCH)?;
+    // What Linux does then: the same memory in small pages.
+    for part in [0, 1, 511] {
+        still_unvalidated(page + part * PAGE)?;
+    }
+    Ok(())
+}
+
 pub fn large_rescind_over_mixed_pages_is_a_size_mismatch(_: &Boot) -> Check {
     let page = fresh_large_page();
     expect_eq!(pvalidate(&[entry(page, true, true, false)]).rax, svsm::SUCCESS, "validate");

@@ -5,7 +5,7 @@ use crate::check::{Check, expect_eq};
 use crate::ghcb;
 use crate::memory::{fresh_large_page, fresh_page, read, write};
 use crate::raw;
-use crate::svsm::{self, boot_calling_area, call, call_from, entry, pvalidate};
+use crate::svsm::{self, boot_calling_area, call, call_from};
 use crate::vcpu::{
     Created, SVME, VMSA_EFER, VMSA_FEATURES, apic_id, create, delete, fill_vmsa, prepare, private_page,
 };
@@ -37,7 +37,7 @@ pub fn vmsa_must_be_aligned(_: &Boot) -> Check {
 
 pub fn vmsa_at_a_2_mib_boundary_is_refused(_: &Boot) -> Check {
     let page = fresh_large_page();
-    expect_eq!(pvalidate(&[entry(page, true, true, false)]).rax, svsm::SUCCESS, "validate");
+    expect_eq!(svsm::validate(page), svsm::SUCCESS, "validate");
     let area = private_page();
     fill_vmsa(page, 1, area);
     expect_eq!(raw_create(page, area, apic_id(0).into()), svsm::INVALID_PARAMETER, "create");

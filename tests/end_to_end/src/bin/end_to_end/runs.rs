@@ -112,6 +112,14 @@ pub const RUNS: &[Run] = &[
     cases("payload_with_4_vcpus", &["--smp", "4"]),
     cases("payload_with_8_vcpus", &["--smp", "8"]),
     cases("payload_with_6_gib", &["--memory", "6G", "--smp", "2"]),
+    Run {
+        files: &[("mode", "host=small-pages")],
+        ..cases("payload_on_a_host_with_small_pages", &["--small-pages", "--smp", "2"])
+    },
+    Run {
+        files: &[("mode", "host=shared")],
+        ..cases("payload_in_memory_that_starts_shared", &["--memory-shared", "--smp", "2"])
+    },
     mode(
         "reading_vmpl0_memory_is_stopped",
         &[("mode", "read-vmpl0")],

@@ -1,0 +1,46 @@
+//! What the host's memory is like: a guest cannot find out, so whoever starts the machine says it.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Starts a word about the host.
+pub const PREFIX: &str = "host=";
+
+/// How the host backs memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Private memory in 2 MiB pages.
+    LargePages,
+    /// Private memory in 4 KiB pages only (`--small-pages`).
+    SmallPages,
+    /// Memory is shared until the guest asks for it (`--memory-shared`).
+    Shared,
+}
+
+static MEMORY_IS_SHARED: AtomicBool = AtomicBool::new(false);
+
+impl Host {
+    /// The host that the words name.
+    pub fn of_words(words: &str) -> Self {
+        match words.split_ascii_whitespace().find_map(|word| word.strip_prefix(PREFIX)) {
+            None => Self::LargePages,
+            Some("small-pages") => Self::SmallPages,
+            Some("shared") => Self::Shared,
+            Some(other) => panic!("unknown host {other}"),
+        }
+    }
+
+    /// Whether memory can be validated in pages of 2 MiB.
+    pub fn has_large_pages(self) -> bool {
+        self != Self::SmallPages
+    }
+
+    /// Makes it known to `memory`.
+    pub fn install(self) {
+        MEMORY_IS_SHARED.store(self == Self::Shared, Ordering::SeqCst);
+    }
+}
+
+/// Whether fresh memory must be asked for.
+pub fn memory_is_shared() -> bool {
+    MEMORY_IS_SHARED.load(Ordering::SeqCst)
+}
