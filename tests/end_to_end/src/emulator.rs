@@ -2,7 +2,7 @@
 
 use crate::built::Built;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 const GRACE_SECONDS: u64 = 20;
 /// What `timeout` answers when it had to end the program.
 const STATUS_ENDED_BY_TIMEOUT: i32 = 124;
+
+/// What the machine says when a level below VMPL0 runs for the first time.
+const BOOTED: &str = "machine: mark: boot ";
 
 /// What a run left.
 pub struct Ended {
@@ -22,6 +25,8 @@ pub struct Ended {
     pub machine: String,
     /// How long it took.
     pub took: Duration,
+    /// When the first instruction below VMPL0 ran; none if there was none.
+    pub booted_after: Option<Duration>,
 }
 
 impl Ended {
@@ -41,7 +46,7 @@ pub fn run(
     limit_seconds: u64,
 ) -> io::Result<Ended> {
     let serial = logs.join(format!("{name}.serial"));
-    let machine = logs.join(format!("{name}.machine"));
+    let messages = logs.join(format!("{name}.machine"));
     // `timeout` ends the program with everything that it started, should its own time limit fail.
     let mut command = Command::new("timeout");
     command
@@ -53,10 +58,22 @@ pub fn run(
         .args(options)
         .stdin(Stdio::null())
         .stdout(File::create(&serial)?)
-        .stderr(File::create(&machine)?);
+        .stderr(Stdio::piped());
     let start = Instant::now();
-    let status = command.status()?.code().filter(|status| *status != STATUS_ENDED_BY_TIMEOUT);
+    let mut child = command.spawn()?;
+    let mut machine = String::new();
+    let mut booted_after = None;
+    for line in child.stderr.take().into_iter().flat_map(|errors| BufReader::new(errors).split(b'\n')) {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        if line.starts_with(BOOTED) {
+            booted_after = booted_after.or(Some(start.elapsed()));
+        }
+        machine.push_str(&line);
+        machine.push('\n');
+    }
+    let status = child.wait()?.code().filter(|status| *status != STATUS_ENDED_BY_TIMEOUT);
     let took = start.elapsed();
-    let text = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Ok(Ended { status, serial: text(&serial)?, machine: text(&machine)?, took })
+    fs::write(messages, &machine)?;
+    let serial = String::from_utf8_lossy(&fs::read(&serial)?).into_owned();
+    Ok(Ended { status, serial, machine, took, booted_after })
 }

@@ -6,7 +6,7 @@
 //! then the test-exit port (0 for success).
 //!
 //! The fw_cfg file `opt/org.vouchsafe.test/mode` may say otherwise: `host=...` tells what the host's memory is like (`host`),
-//! another word names something that the machine must stop (`cases::forbidden`).
+//! `bench=...` asks for calls to be counted (`cases::bench`), another word names something that the machine must stop (`cases::forbidden`).
 #![no_std]
 #![no_main]
 #![expect(unsafe_code, reason = "a bare-metal program whose purpose is raw access to the machine")]
@@ -48,6 +48,7 @@ extern "C" fn main(boot_parameters: u64) -> ! {
     host.install();
     match words.as_str().split_ascii_whitespace().find(|word| !word.starts_with(host::PREFIX)) {
         None => cases::run_all(&boot, host),
+        Some(mode) if mode.starts_with("bench=") => cases::bench::run(&mode["bench=".len()..], &boot),
         Some(mode) => cases::forbidden::run(mode, &boot),
     }
 }

@@ -1,5 +1,6 @@
 //! The table of cases, and the run over it.
 
+pub mod bench;
 mod calling_area;
 mod calls;
 pub mod forbidden;

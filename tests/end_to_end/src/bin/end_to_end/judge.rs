@@ -172,7 +172,13 @@ mod tests {
     use super::*;
 
     fn ended(machine: &str) -> Ended {
-        Ended { status: Some(0), serial: String::new(), machine: machine.to_owned(), took: Duration::ZERO }
+        Ended {
+            status: Some(0),
+            serial: String::new(),
+            machine: machine.to_owned(),
+            took: Duration::ZERO,
+            booted_after: None,
+        }
     }
 
     #[test]

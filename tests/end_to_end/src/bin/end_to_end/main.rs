@@ -12,12 +12,17 @@ mod runs;
 use cases::CaseBook;
 use clap::Parser;
 use end_to_end::built::Built;
+use end_to_end::figures::{self, Figure};
 use end_to_end::verdict::{Outcome, RESULTS_VARIABLE, Verdict};
 use judge::Judge;
 use runs::RUNS;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
+
+/// Stands for the figures that have limits.
+const FIGURES: &str = "figures";
 
 /// Runs images on the emulated machine and judges what comes out.
 #[derive(Parser)]
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
         RUNS.iter().for_each(|run| println!("{}", run.name));
+        println!("{FIGURES}");
         return ExitCode::SUCCESS;
     }
     match run(&arguments) {
@@ -59,6 +65,12 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         verdicts.push(verdict);
     }
     verdicts.extend(book.verdicts(arguments.only.is_empty()));
+    if is_wanted(FIGURES, &arguments.only) {
+        let start = Instant::now();
+        let figures = figure_verdicts(&built, &logs);
+        figures.iter().for_each(|verdict| say(verdict, start.elapsed().as_secs_f64()));
+        verdicts.extend(figures);
+    }
     if let Some(path) = std::env::var_os(RESULTS_VARIABLE) {
         std::fs::write(path, verdicts.iter().map(Verdict::line).collect::<String>())?;
     }
@@ -66,6 +78,21 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     let (passed, failed) = (count(Outcome::Passed), count(Outcome::Failed));
     println!("emulated: {passed} passed, {failed} failed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(failed == 0)
+}
+
+/// The figures that have limits, in place of a run.
+fn figure_verdicts(built: &Built, logs: &Path) -> Vec<Verdict> {
+    let figures = match figures::measure(built, logs) {
+        Ok(figures) => figures,
+        Err(error) => return vec![Verdict::new(Outcome::Failed, FIGURES, error.to_string())],
+    };
+    let verdict = |figure: &Figure| {
+        let limit = figure.limit?;
+        let outcome = if figure.is_within_limit() { Outcome::Passed } else { Outcome::Failed };
+        let reason = if figure.is_within_limit() { String::new() } else { format!("it is {}", figure.value) };
+        Some(Verdict::new(outcome, format!("{FIGURES}: {} is at most {limit}", figure.name), reason))
+    };
+    figures.iter().filter_map(verdict).collect()
 }
 
 fn is_wanted(name: &str, only: &[String]) -> bool {
