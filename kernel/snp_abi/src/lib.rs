@@ -39,6 +39,7 @@ pub mod launch;
 pub mod linux;
 pub mod msr;
 pub mod policy;
+pub mod psp_status;
 pub mod report;
 pub mod rmp;
 pub mod secrets;

@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::psp::CpuModel;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -70,6 +71,24 @@ pub struct RunArguments {
     /// Back guest memory with 4 KiB pages only
     #[arg(long)]
     pub small_pages: bool,
+    /// The processor that the machine's reports and certificates name
+    #[arg(long, value_enum, default_value_t = CpuModelName::Milan, value_name = "MODEL")]
+    pub cpu_model: CpuModelName,
+    /// The kind of key that signs reports
+    #[arg(long, value_enum, default_value_t = EndorsementKind::Vcek, value_name = "KEY")]
+    pub endorsement: EndorsementKind,
+    /// Folder that keeps keys and certificates of the machine's security processor; what is missing is made
+    #[arg(long, value_name = "DIR")]
+    pub psp_keys: Option<PathBuf>,
+    /// The host has no certificates for the guest
+    #[arg(long)]
+    pub no_certificates: bool,
+    /// What the host writes into every report, up to 32 bytes
+    #[arg(long, default_value = "", value_name = "HEX", value_parser = parse_host_data)]
+    pub host_data: HostData,
+    /// The host is too busy for every N-th guest message
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub throttle: u64,
     /// Name addresses in messages by the symbols of this ELF; may be given several times
     #[arg(long, value_name = "ELF")]
     pub symbols: Vec<PathBuf>,
@@ -82,6 +101,62 @@ pub struct RunArguments {
     /// Further arguments for QEMU
     #[arg(last = true, value_name = "QEMU ARGUMENTS")]
     pub qemu_arguments: Vec<String>,
+}
+
+/// A processor's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CpuModelName {
+    /// Zen 3; reports of version 2
+    Milan,
+    /// Zen 4; reports of version 3
+    Genoa,
+    /// Zen 5; reports of version 5
+    Turin,
+}
+
+impl CpuModelName {
+    /// The processor.
+    pub fn model(self) -> CpuModel {
+        match self {
+            Self::Milan => CpuModel::Milan,
+            Self::Genoa => CpuModel::Genoa,
+            Self::Turin => CpuModel::Turin,
+        }
+    }
+}
+
+/// What signs reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EndorsementKind {
+    /// The chip's own key
+    Vcek,
+    /// The cloud's key
+    Vlek,
+}
+
+impl EndorsementKind {
+    /// As in settings and file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vcek => "vcek",
+            Self::Vlek => "vlek",
+        }
+    }
+}
+
+/// The host's words in a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostData(pub [u8; 32]);
+
+fn parse_host_data(text: &str) -> Result<HostData, String> {
+    let wrong = || format!("'{text}' is not up to 32 bytes in hexadecimal");
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
+    let digits = digits.filter(|digits| digits.len() <= 64 && digits.len() % 2 == 0).ok_or_else(wrong)?;
+    let mut data = [0; 32];
+    for (byte, pair) in data.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair[0] << 4 | pair[1];
+    }
+    Ok(HostData(data))
 }
 
 /// Smallest memory that a machine can have: the image's region and something for a guest.
@@ -117,6 +192,17 @@ mod tests {
         assert_eq!(parse_size("1048576K"), Ok(1 << 30));
         for bad in ["", "G", "12", "63M", "65M", "257G", "-1G", "1T", "99999999999G"] {
             assert!(parse_size(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn host_data_is_padded_with_zeros() {
+        let mut expected = [0; 32];
+        expected[..2].copy_from_slice(&[0xAB, 0x01]);
+        assert_eq!(parse_host_data("ab01"), Ok(HostData(expected)));
+        assert_eq!(parse_host_data(""), Ok(HostData([0; 32])));
+        for bad in ["a", "xy", &"00".repeat(33)] {
+            assert!(parse_host_data(bad).is_err(), "{bad} was accepted");
         }
     }
 

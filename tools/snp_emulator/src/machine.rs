@@ -1,10 +1,12 @@
 //! One run: QEMU as a child, its console and control sockets, the time limit.
 
 use crate::arguments::RunArguments;
+use crate::platform::{self, Platform, PlatformError};
 use crate::qemu::{self, LEAST_VERSION, MemoryLayout, Paths};
 use crate::report::{Ending, Report};
 use crate::symbols::Symbols;
 use igvm::launch::LaunchError;
+use igvm::show::hex;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -44,6 +46,9 @@ pub enum RunError {
     /// QEMU is too old.
     #[error("{0} says it is '{1}'; QEMU 9.0 or newer is needed (on Debian 12 from bookworm-backports)")]
     OldQemu(String, String),
+    /// The security processor's keys.
+    #[error("the machine's security processor: {0}")]
+    Platform(#[from] PlatformError),
     /// Temporary files or sockets.
     #[error("cannot set up the run: {0}")]
     Setup(#[from] std::io::Error),
@@ -74,16 +79,20 @@ pub fn run(arguments: &RunArguments, plan: &[u8]) -> Result<u8, RunError> {
     let folder = tempfile::Builder::new().prefix("snp-emulator").tempdir()?;
     let file = |name: &str| folder.path().join(name);
     let (monitor, settings, plan_file) = (file("monitor.elf"), file("settings"), file("plan"));
+    let certificates = file("certificates");
     let (console, control) = (file("console"), file("control"));
     let memory = MemoryLayout::new(arguments.memory);
+    let platform = platform::platform(arguments)?;
     std::fs::write(&monitor, MONITOR)?;
     std::fs::write(&plan_file, plan)?;
-    std::fs::write(&settings, settings_text(arguments, &memory))?;
+    std::fs::write(&settings, settings_text(arguments, &memory, &platform))?;
+    std::fs::write(&certificates, &platform.certificates)?;
     let listeners = (UnixListener::bind(&console)?, UnixListener::bind(&control)?);
     let paths = Paths {
         monitor: &monitor,
         settings: &settings,
         plan: &plan_file,
+        certificates: &certificates,
         console: &console,
         control: &control,
     };
@@ -119,7 +128,7 @@ fn check_qemu(program: &Path) -> Result<(), RunError> {
 }
 
 /// The monitor's settings, as `monitor/src/settings.rs` reads them.
-fn settings_text(arguments: &RunArguments, memory: &MemoryLayout) -> String {
+fn settings_text(arguments: &RunArguments, memory: &MemoryLayout, platform: &Platform) -> String {
     let ranges: Vec<String> = memory.ram.iter().map(|(start, end)| format!("{start:x}-{end:x}")).collect();
     let flag = |value: bool| if value { "1" } else { "0" };
     let lines = [
@@ -129,25 +138,19 @@ fn settings_text(arguments: &RunArguments, memory: &MemoryLayout) -> String {
         ("trace", flag(arguments.trace.is_some()).into()),
         ("memory_is_shared", flag(arguments.memory_shared).into()),
         ("large_pages", flag(!arguments.small_pages).into()),
-        ("seed", seed(arguments.icount)),
+        ("seed", hex(&platform.seed)),
+        ("cpu_model", platform.model.identity().name.into()),
+        ("chip_id", hex(&platform.chip_id)),
+        ("endorsement", platform.endorsement.name().into()),
+        ("endorsement_key", hex(&platform.key)),
+        ("host_data", hex(&arguments.host_data.0)),
+        ("throttle", arguments.throttle.to_string()),
     ];
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name}={value}");
         text
     })
-}
-
-/// Random for every run, except where runs must be equal.
-fn seed(deterministic: bool) -> String {
-    let mut bytes = [0u8; 32];
-    if !deterministic {
-        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-        if read.is_err() {
-            return format!("{:?}", Instant::now());
-        }
-    }
-    igvm::show::hex(&bytes)
 }
 
 type Connected = (Receiver<String>, UnixStream);

@@ -8,6 +8,7 @@
 mod arguments;
 mod machine;
 mod plan;
+mod platform;
 mod qemu;
 mod report;
 mod symbols;

@@ -47,6 +47,8 @@ pub struct Paths<'a> {
     pub settings: &'a Path,
     /// The launch plan.
     pub plan: &'a Path,
+    /// The host's certificate table.
+    pub certificates: &'a Path,
     /// The socket of the monitor's console.
     pub console: &'a Path,
     /// The socket of QEMU's monitor protocol.
@@ -76,7 +78,8 @@ pub fn command(arguments: &RunArguments, memory: &MemoryLayout, paths: &Paths<'_
         .arg("-chardev")
         .arg(socket("control", paths.control, "server=off"))
         .args(["-mon", "chardev=control,mode=control"]);
-    for (name, file) in [("settings", paths.settings), ("plan", paths.plan)] {
+    let files = [("settings", paths.settings), ("plan", paths.plan), ("certificates", paths.certificates)];
+    for (name, file) in files {
         command.arg("-fw_cfg").arg(format!("name=opt/snp-emulator/{name},file={}", file.display()));
     }
     for entry in &arguments.fw_cfg {

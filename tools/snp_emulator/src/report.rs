@@ -14,6 +14,8 @@ pub enum Ending {
     Terminated,
     /// A violation in strict mode.
     Violation,
+    /// The security processor does not launch the image.
+    Refused,
     /// A triple fault, or nothing can run any more: the guest did not finish.
     Dead,
     /// The monitor itself failed.
@@ -26,6 +28,7 @@ impl Ending {
         match self {
             Self::Finished => 0,
             Self::Failed | Self::Dead => 1,
+            Self::Refused => 2,
             Self::Terminated => 3,
             Self::Violation => 4,
             Self::Broken => 70,
@@ -38,6 +41,7 @@ impl Ending {
             "failed" => Self::Failed,
             "terminated" => Self::Terminated,
             "violation" => Self::Violation,
+            "refused" => Self::Refused,
             "dead" => Self::Dead,
             _ => return None,
         })

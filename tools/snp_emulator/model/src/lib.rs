@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod access;
 pub mod conversion;
 pub mod cpuid;
+pub mod guest_request;
 pub mod hypervisor;
 pub mod instructions;
 pub mod kvm_clock;

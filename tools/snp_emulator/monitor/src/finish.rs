@@ -18,6 +18,8 @@ pub enum Verdict {
     Terminated,
     /// Something relied on what hardware forbids.
     Violation,
+    /// The security processor does not launch the image.
+    Refused,
     /// A triple fault, or a state in which nothing can run any more.
     Dead,
 }
@@ -29,6 +31,7 @@ pub fn verdict(verdict: Verdict) -> ! {
         Verdict::Failed => "failed",
         Verdict::Terminated => "terminated",
         Verdict::Violation => "violation",
+        Verdict::Refused => "refused",
         Verdict::Dead => "dead",
     };
     console::line("verdict", format_args!("{word}"));

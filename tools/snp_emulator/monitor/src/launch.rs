@@ -1,6 +1,7 @@
 //! Loads the image: the launcher's plan is carried out the way QEMU/KVM and the security processor do it.
 
 use crate::exits;
+use crate::finish::{self, Verdict};
 use crate::log;
 use crate::settings::Settings;
 use crate::world::World;
@@ -8,13 +9,17 @@ use alloc::vec::Vec;
 use model::plan::{Command, Parameter};
 use model::rmp::MemoryRange;
 use snp_abi::address::PAGE_BYTES;
+use snp_abi::id_block::{IdAuthentication, IdBlock};
 use snp_abi::launch::{LaunchDigest, PageType};
+use snp_abi::policy::GuestPolicy;
+use snp_abi::psp_status::PspStatus;
 use snp_abi::rmp::Vmpl;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Carries out the plan; returns the launch digest.
 pub fn load(world: &mut World, plan: &[Command<'_>]) -> LaunchDigest {
     add_memory(world, plan);
+    start(world, plan);
     let mut digest = LaunchDigest::new();
     for command in plan {
         match command {
@@ -32,7 +37,37 @@ pub fn load(world: &mut World, plan: &[Command<'_>]) -> LaunchDigest {
             load_vmsa(world, &mut digest, *index, *address, data);
         }
     }
+    finish(world, plan, &digest);
     digest
+}
+
+/// SNP_LAUNCH_START, with the policy.
+fn start(world: &mut World, plan: &[Command<'_>]) {
+    let policy = plan.iter().find_map(|command| match command {
+        Command::Policy(policy) => Some(*policy),
+        _ => None,
+    });
+    let started = world.psp.launch_start(GuestPolicy(policy.unwrap_or_default()));
+    started.unwrap_or_else(|status| refused("policy", status));
+}
+
+/// SNP_LAUNCH_FINISH, with the ID block if there is one.
+fn finish(world: &mut World, plan: &[Command<'_>], digest: &LaunchDigest) {
+    let identity = plan.iter().find_map(|command| match command {
+        Command::IdBlock { data, author_key } => {
+            let (block, rest) = IdBlock::read_from_prefix(data).ok()?;
+            Some((block, IdAuthentication::read_from_bytes(rest).ok()?, *author_key))
+        }
+        _ => None,
+    });
+    let identity = identity.as_ref().map(|(block, auth, author_key)| (block, auth, *author_key));
+    let finished = world.psp.launch_finish(digest.bytes(), identity);
+    finished.unwrap_or_else(|status| refused("ID block", status));
+}
+
+fn refused(what: &str, status: PspStatus) -> ! {
+    log!("the security processor refuses to launch the image: {what}: {status:?} ({:#x})", status.to_wire());
+    finish::verdict(Verdict::Refused)
 }
 
 /// Pages outside of RAM get memory of their own, as QEMU gives them.

@@ -40,8 +40,9 @@ use alloc::vec::Vec;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, Ordering};
 use model::Machine;
+use model::guest_request::HostPolicy;
 use model::machine::Configuration;
-use model::psp::Psp;
+use model::psp::{Psp, Setup};
 use settings::{LEGACY_MEMORY, Settings};
 use snp_abi::ghcb::HypervisorFeatures;
 use world::World;
@@ -62,11 +63,11 @@ fn run(own: boot::OwnMemory) -> ! {
     interrupts::prepare_table();
     interrupts::load_tables(0);
     exits::intercepts::prepare();
-    let settings = read_settings().unwrap_or_else(|error| panic!("{error}"));
+    let (settings, platform) = read_settings().unwrap_or_else(|error| panic!("{error}"));
     boot::start_others(settings.vcpus + SPARE_PROCESSORS);
     let plan = fw_cfg::read(settings::PLAN_FILE).expect("the launcher passes a plan");
     let commands = model::plan::read(&plan).unwrap_or_else(|error| panic!("launch plan: {error:?}"));
-    let mut world = new_world(settings);
+    let mut world = new_world(settings, platform);
     let digest = launch::load(&mut world, &commands);
     launch::announce(&digest);
     log!("monitor memory {:#x}-{:#x}, heap in use {} KiB", own.start, own.end, heap::used_bytes() / 1024);
@@ -87,12 +88,13 @@ fn wait_for_questions() -> ! {
     }
 }
 
-fn read_settings() -> Result<Settings, String> {
+fn read_settings() -> Result<(Settings, Setup), String> {
     let text = fw_cfg::read(settings::FILE).ok_or_else(|| String::from("no settings over fw_cfg"))?;
-    Settings::parse(core::str::from_utf8(&text).unwrap_or(""))
+    let text = core::str::from_utf8(&text).unwrap_or("");
+    Ok((Settings::parse(text)?, settings::platform(text)?))
 }
 
-fn new_world(settings: Settings) -> World {
+fn new_world(settings: Settings, platform: Setup) -> World {
     let apic_ids: Vec<u32> = (0..settings.vcpus).map(|vcpu| (vcpu + SPARE_PROCESSORS) as u32).collect();
     let devices = devices::Devices::new(&settings, &apic_ids);
     let ram = settings.own_address_ram();
@@ -113,13 +115,15 @@ fn new_world(settings: Settings) -> World {
     for vcpu in &mut model.vcpus {
         vcpu.channels.iter_mut().for_each(|channel| channel.msr = initial);
     }
+    let certificates = fw_cfg::read(settings::CERTIFICATES_FILE).unwrap_or_default();
     World {
         model,
         memory,
         tables: core::array::from_fn(|_| nested::NestedTables::new()),
         unpaged: core::array::from_fn(|_| nested::NestedTables::new()),
         devices,
-        psp: Psp::new(settings.seed.as_bytes()),
+        psp: Psp::new(platform),
+        host: HostPolicy::new(certificates, settings.throttle),
         settings,
         ciphertext: heap::frame(1),
         clock: clock::Clock::new(),

@@ -2,12 +2,16 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use model::psp::{CpuModel, Endorsement, Setup};
 use model::rmp::MemoryRange;
+use snp_abi::report::SigningKey;
 
 /// The file's name.
 pub const FILE: &str = "opt/snp-emulator/settings";
 /// The launch plan's name.
 pub const PLAN_FILE: &str = "opt/snp-emulator/plan";
+/// The host's certificate table; the file is missing if the host has none.
+pub const CERTIFICATES_FILE: &str = "opt/snp-emulator/certificates";
 
 const FOUR_GIB: u64 = 4 << 30;
 
@@ -26,27 +30,54 @@ pub struct Settings {
     pub memory_is_shared: bool,
     /// The host backs memory with 2 MiB pages.
     pub large_pages: bool,
-    /// Seed of the security processor's keys.
-    pub seed: String,
+    /// Every so-manieth guest message is answered "busy"; 0 for none.
+    pub throttle: u64,
+}
+
+/// What the security processor is made from.
+pub fn platform(text: &str) -> Result<Setup, String> {
+    let value = |name: &str| value(text, name);
+    let bytes = |name: &str| unhex(value(name)?).ok_or_else(|| odd(name));
+    let sized = |name: &str| -> Result<[u8; 64], String> { bytes(name)?.try_into().map_err(|_| odd(name)) };
+    let kind = if value("endorsement")? == "vlek" { SigningKey::Vlek } else { SigningKey::Vcek };
+    let key = Endorsement::new(kind, &bytes("endorsement_key")?);
+    Ok(Setup {
+        model: CpuModel::from_name(value("cpu_model")?).ok_or_else(|| odd("cpu_model"))?,
+        seed: value("seed")?.as_bytes().to_vec(),
+        chip_id: sized("chip_id")?,
+        endorsement: key.ok_or_else(|| odd("endorsement_key"))?,
+        host_data: bytes("host_data")?.try_into().map_err(|_| odd("host_data"))?,
+    })
+}
+
+fn value<'a>(text: &'a str, name: &str) -> Result<&'a str, String> {
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    found.ok_or_else(|| alloc::format!("settings lack {name}"))
+}
+
+fn odd(name: &str) -> String {
+    alloc::format!("settings: {name} is not what the launcher writes")
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
+    let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 impl Settings {
     /// Reads the file; the launcher writes every line, so a missing or odd one is a fault of the launcher.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let value = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-                .ok_or_else(|| alloc::format!("settings lack {name}"))
-        };
+        let value = |name: &str| value(text, name);
         let flag = |name: &str| Ok::<bool, String>(value(name)? == "1");
         Ok(Self {
-            vcpus: value("vcpus")?.parse().map_err(|_| String::from("settings: vcpus is no number"))?,
-            ram: ranges(value("ram")?).ok_or_else(|| String::from("settings: ram is no list of ranges"))?,
+            vcpus: value("vcpus")?.parse().map_err(|_| odd("vcpus"))?,
+            ram: ranges(value("ram")?).ok_or_else(|| odd("ram"))?,
             strict: flag("strict")?,
             trace: flag("trace")?,
             memory_is_shared: flag("memory_is_shared")?,
             large_pages: flag("large_pages")?,
-            seed: value("seed")?.into(),
+            throttle: value("throttle")?.parse().map_err(|_| odd("throttle"))?,
         })
     }
 }

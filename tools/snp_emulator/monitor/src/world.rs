@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use model::Machine;
+use model::guest_request::HostPolicy;
 use model::machine::Changed;
 use model::psp::Psp;
 use snp_abi::address::PageSize;
@@ -59,6 +60,8 @@ pub struct World {
     pub clock: crate::clock::Clock,
     /// The security processor.
     pub psp: Psp,
+    /// How the host treats guest messages.
+    pub host: HostPolicy,
     /// Where the loader wrote parameters: address and length.
     pub parameters: Vec<(u64, u64)>,
 }

@@ -9,6 +9,7 @@ use crate::processor::Processor;
 use crate::world::{Guard, World};
 use crate::{console, instructions, log};
 use model::Fault;
+use model::guest_request::RequestPages;
 use model::hypervisor::MsrOutcome;
 use model::vcpu::Run;
 use snp_abi::address::PAGE_BYTES;
@@ -156,6 +157,11 @@ fn dispatch(
         ExitCode::ApCreation => ap_creation(world, vcpu, ghcb, first, second)?,
         ExitCode::HypervisorFeatures => Outcome::done(world.model.configuration.features.bits()),
         ExitCode::RunVmpl => run_vmpl(cpu, world, ghcb, first)?,
+        ExitCode::GuestRequest => guest_request(world, vcpu, ghcb, (first, second), None)?,
+        ExitCode::ExtendedGuestRequest => {
+            let data = (ghcb.required(GhcbField::Rax)?, ghcb.required(GhcbField::Rbx)?);
+            guest_request(world, vcpu, ghcb, (first, second), Some(data))?
+        }
         ExitCode::ApicIdList => apic_id_list(world, vcpu, ghcb, first)?,
         ExitCode::ApResetHold => {
             world.model.vcpus[vcpu].run = Run::Held;
@@ -346,6 +352,25 @@ fn run_vmpl(
     ghcb.answer(HostAnswer::Done { information: 0 });
     note_switch(cpu, world, before);
     Ok(Outcome::Done)
+}
+
+/// A message to the security processor; an extended one has data pages for certificates.
+fn guest_request(
+    world: &mut Guard,
+    vcpu: usize,
+    ghcb: &mut Ghcb,
+    (request, response): (u64, u64),
+    data: Option<(u64, u64)>,
+) -> Result<Outcome, MalformedRequest> {
+    let pages = RequestPages { request, response, data };
+    let answer = {
+        let World { model, psp, host, memory, .. } = &mut **world;
+        model.guest_request(vcpu, pages, (psp, host), memory)?
+    };
+    if let Some(needed) = answer.pages_needed {
+        ghcb.output(GhcbField::Rbx, needed);
+    }
+    Ok(Outcome::done(answer.outcome.encode()))
 }
 
 fn apic_id_list(
