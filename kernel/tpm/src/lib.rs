@@ -1,6 +1,12 @@
 //! A TPM 2.0 engine: bytes in, bytes out.
+//!
+//! [`Tpm::execute`] carries out one command of the TPM 2.0 library specification, version 1.84. All state lives in the value;
+//! what it needs from the machine around it is [`Platform`]. The way of a command: `engine` reads the header and looks the
+//! command up in `command_table`, `session` checks who may do it, `commands` (a file for each chapter of Part 3) does it, and
+//! what changed becomes durable, record by record, before the response leaves.
 #![no_std]
 #![forbid(unsafe_code)]
+#![allow(dead_code, reason = "structures that chapters of Part 3 still to come will use")]
 #![cfg_attr(
     not(test),
     deny(
@@ -15,3 +21,25 @@
 extern crate alloc;
 
 pub mod crypto;
+
+mod call;
+mod clock;
+mod command_table;
+mod commands;
+mod dictionary_attack;
+mod engine;
+mod hierarchy;
+mod mode;
+mod nv;
+mod object;
+mod pcr;
+mod platform;
+mod response_code;
+mod session;
+mod state;
+mod structures;
+mod wire;
+
+pub use engine::{ManufactureError, Tpm};
+pub use platform::{CommitFailure, EntropyFailure, Platform, StateChange};
+pub use response_code::ResponseCode;

@@ -1,0 +1,117 @@
+//! Sessions: Part 3, chapter on session commands.
+
+use crate::call::{Call, Handler};
+use crate::command_table::CommandCode;
+use crate::crypto::hash::HashAlgorithm;
+use crate::crypto::kdf::kdfa;
+use crate::crypto::random::Random;
+use crate::response_code::ResponseCode;
+use crate::session::authorize::bound_entity;
+use crate::session::{Binding, PolicyState, Session};
+use crate::structures::algorithms::SymmetricDefinition;
+use crate::structures::buffers::DigestBuffer;
+use crate::structures::capability::SessionType;
+use crate::structures::handles::Handle;
+use crate::structures::limits::MAX_ENCRYPTED_SECRET_BYTES;
+use crate::wire::{Result, Secret};
+
+pub const HANDLERS: &[(CommandCode, Handler)] =
+    &[(CommandCode::StartAuthSession, start_auth_session), (CommandCode::PolicyRestart, policy_restart)];
+
+/// A nonce of fewer bytes is refused: Part 1, section on nonces.
+const SMALLEST_NONCE_BYTES: usize = 16;
+
+/// TPM2_StartAuthSession.
+fn start_auth_session(call: &mut Call<'_>) -> Result<()> {
+    let (tpm_key, bind) = (call.handle(0), call.handle(1));
+    let nonce_caller: DigestBuffer = call.parameter()?;
+    let encrypted_salt = call.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
+    let session_type: SessionType = call.parameter()?;
+    let symmetric: SymmetricDefinition = call.parameter()?;
+    let hash: HashAlgorithm = call.parameter()?;
+    call.end_of_parameters()?;
+
+    let salt = match (tpm_key.is_null(), encrypted_salt.is_empty()) {
+        (true, true) => Secret::new(),
+        (true, false) => return Err(ResponseCode::VALUE.parameter(2)),
+        (false, _) => salt(call, tpm_key, encrypted_salt)?,
+    };
+    if nonce_caller.len() < SMALLEST_NONCE_BYTES || nonce_caller.len() > hash.digest_bytes() {
+        return Err(ResponseCode::SIZE.parameter(1));
+    }
+    if call.state.object(bind).is_some_and(|object| object.sensitive.is_none()) {
+        return Err(ResponseCode::HANDLE.handle(2));
+    }
+    call.state.sessions.check_room()?;
+
+    let mut nonce_tpm = DigestBuffer::from(alloc::vec![0; nonce_caller.len()].as_slice());
+    call.state.random.fill(&mut nonce_tpm.0);
+    let auth = if bind.is_null() { Secret::new() } else { call.state.auth_value(bind) };
+    let key = session_key(hash, &auth.followed_by(&salt), &nonce_tpm, &nonce_caller, tpm_key, bind);
+    let policy = match session_type {
+        SessionType::Hmac => None,
+        SessionType::Policy => Some(PolicyState::new(hash, false)),
+        SessionType::Trial => Some(PolicyState::new(hash, true)),
+    };
+    let binding = (!bind.is_null() && policy.is_none()).then(|| Binding {
+        entity: bound_entity(call.state, bind),
+        dictionary_attack: !call.state.is_exempt_from_dictionary_attack(bind),
+        lockout: bind == Handle::LOCKOUT,
+    });
+    let (started, epoch) = (call.state.clock.time, call.state.clock.epoch);
+    let session = Session {
+        hash,
+        nonce_tpm: nonce_tpm.clone(),
+        key,
+        symmetric,
+        policy,
+        binding,
+        audit: None,
+        started,
+        epoch,
+    };
+    call.response_handle = Some(call.state.sessions.insert(session)?);
+    call.answer(&nonce_tpm);
+    Ok(())
+}
+
+/// The session key: none where nothing secret went into it.
+fn session_key(
+    hash: HashAlgorithm,
+    secret: &Secret,
+    nonce_tpm: &DigestBuffer,
+    nonce_caller: &DigestBuffer,
+    tpm_key: Handle,
+    bind: Handle,
+) -> Secret {
+    if tpm_key.is_null() && bind.is_null() {
+        return Secret::new();
+    }
+    let bits = u32::try_from(hash.digest_bytes()).unwrap_or(0).saturating_mul(8);
+    let key = kdfa(hash, secret.as_bytes(), b"ATH", nonce_tpm.as_bytes(), nonce_caller.as_bytes(), bits);
+    Secret::from(key.as_slice())
+}
+
+/// The salt that the caller encrypted to a decryption key.
+fn salt(call: &Call<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret> {
+    let key = call.state.object(tpm_key).ok_or(ResponseCode::KEY.handle(1))?;
+    if key.sensitive.is_none() {
+        return Err(ResponseCode::HANDLE.handle(1));
+    }
+    if !key.has(crate::structures::attributes::ObjectAttributes::DECRYPT) {
+        return Err(ResponseCode::ATTRIBUTES.handle(1));
+    }
+    crate::object::secret_sharing::decrypt(key, b"SECRET", encrypted)
+        .map_err(|code| if code == ResponseCode::KEY { code.handle(1) } else { code.parameter(2) })
+}
+
+/// TPM2_PolicyRestart.
+fn policy_restart(call: &mut Call<'_>) -> Result<()> {
+    call.end_of_parameters()?;
+    let (time, epoch) = (call.state.clock.time, call.state.clock.epoch);
+    let session = call.state.policy_session(call.handle(0))?;
+    session.restart_policy();
+    session.started = time;
+    session.epoch = epoch;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Protection against dictionary attacks: Part 1, section on dictionary attack protection.
+
+use alloc::vec::Vec;
+
+use crate::wire::{Marshal, Reader, Result, Unmarshal};
+
+/// Counters and parameters. Times are in seconds, instants in milliseconds of [`Clock::time`](crate::clock::Clock).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DictionaryAttack {
+    pub failed_tries: u32,
+    pub max_tries: u32,
+    pub recovery_seconds: u32,
+    pub lockout_recovery_seconds: u32,
+    pub lockout_auth_enabled: bool,
+    self_heal_since: u64,
+    lockout_since: u64,
+}
+
+impl Default for DictionaryAttack {
+    fn default() -> Self {
+        Self {
+            failed_tries: 0,
+            max_tries: 3,
+            recovery_seconds: 1000,
+            lockout_recovery_seconds: 1000,
+            lockout_auth_enabled: true,
+            self_heal_since: 0,
+            lockout_since: 0,
+        }
+    }
+}
+
+impl DictionaryAttack {
+    /// Whether objects under protection may not be authorized.
+    pub const fn is_locked_out(&self) -> bool {
+        self.failed_tries >= self.max_tries
+    }
+
+    /// Counts a failed authorization of something under protection.
+    pub fn register_failure(&mut self, of_lockout: bool, now: u64) {
+        if of_lockout {
+            self.lockout_auth_enabled = false;
+            self.lockout_since = now;
+        } else {
+            if self.recovery_seconds != 0 {
+                self.failed_tries = self.failed_tries.saturating_add(1);
+            }
+            self.self_heal_since = now;
+        }
+    }
+
+    /// Forgets failures that are old enough; tells whether anything changed.
+    pub fn self_heal(&mut self, now: u64) -> bool {
+        let before = (self.failed_tries, self.lockout_auth_enabled);
+        let interval = u64::from(self.recovery_seconds).saturating_mul(1000);
+        if self.recovery_seconds == 0 {
+            self.failed_tries = 0;
+        } else if self.failed_tries != 0 {
+            let healed = now.saturating_sub(self.self_heal_since).checked_div(interval).unwrap_or(0);
+            self.failed_tries = self.failed_tries.saturating_sub(u32::try_from(healed).unwrap_or(u32::MAX));
+            self.self_heal_since = self.self_heal_since.saturating_add(healed.saturating_mul(interval));
+        }
+        if !self.lockout_auth_enabled && self.lockout_recovery_seconds != 0 {
+            let interval = u64::from(self.lockout_recovery_seconds).saturating_mul(1000);
+            if now.saturating_sub(self.lockout_since) >= interval {
+                self.lockout_auth_enabled = true;
+            }
+        }
+        before != (self.failed_tries, self.lockout_auth_enabled)
+    }
+
+    /// A new power cycle: instants start again, and lockout without recovery time ends.
+    ///
+    /// Failures are made durable with the response that reports them, so an unorderly shutdown hides none.
+    pub const fn start_up(&mut self) {
+        if self.lockout_recovery_seconds == 0 {
+            self.lockout_auth_enabled = true;
+        }
+        self.self_heal_since = 0;
+        self.lockout_since = 0;
+    }
+}
+
+impl Marshal for DictionaryAttack {
+    fn marshal(&self, out: &mut Vec<u8>) {
+        self.failed_tries.marshal(out);
+        self.max_tries.marshal(out);
+        self.recovery_seconds.marshal(out);
+        self.lockout_recovery_seconds.marshal(out);
+        self.lockout_auth_enabled.marshal(out);
+    }
+}
+
+impl Unmarshal for DictionaryAttack {
+    fn unmarshal(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            failed_tries: reader.read()?,
+            max_tries: reader.read()?,
+            recovery_seconds: reader.read()?,
+            lockout_recovery_seconds: reader.read()?,
+            lockout_auth_enabled: reader.read()?,
+            self_heal_since: 0,
+            lockout_since: 0,
+        })
+    }
+}
