@@ -103,7 +103,6 @@ pub fn hmac(algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
     use hex_literal::hex;
 
     /// RFC 2202, case 2, and RFC 4231, test case 2.
@@ -138,12 +137,12 @@ mod tests {
     #[test]
     fn long_keys_give_what_is_published() {
         let message = b"Test Using Larger Than Block-Size Key - Hash Key First";
-        let result = hmac(HashAlgorithm::Sha256, &vec![0xaa; 131], &[message]);
+        let result = hmac(HashAlgorithm::Sha256, &[0xaa; 131], &[message]);
         assert_eq!(
             result.as_bytes(),
             hex!("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54")
         );
-        let result = hmac(HashAlgorithm::Sha512, &vec![0xaa; 131], &[message]);
+        let result = hmac(HashAlgorithm::Sha512, &[0xaa; 131], &[message]);
         assert_eq!(
             result.as_bytes(),
             hex!(

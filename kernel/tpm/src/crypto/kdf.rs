@@ -63,15 +63,25 @@ pub fn kdfe(
 
 /// MGF1 of PKCS #1 (RFC 8017, appendix B.2.1): as many bytes as `mask` has.
 pub fn mgf1(algorithm: HashAlgorithm, seed: &[u8], mask: &mut [u8]) {
+    fill_by_counter(algorithm, seed, 0, mask);
+}
+
+/// Hashes of `seed` and a counter, one after the other.
+fn fill_by_counter(algorithm: HashAlgorithm, seed: &[u8], first: u32, mask: &mut [u8]) {
     let mut seeded = Hasher::new(algorithm);
     seeded.update(seed);
-    for (counter, block) in (0_u32..).zip(mask.chunks_mut(algorithm.digest_bytes())) {
+    for (counter, block) in (first..).zip(mask.chunks_mut(algorithm.digest_bytes())) {
         let mut hasher = seeded.clone();
         hasher.update(&counter.to_be_bytes());
         for (to, from) in block.iter_mut().zip(hasher.finish().as_bytes()) {
             *to = *from;
         }
     }
+}
+
+/// KDF2 of ISO/IEC 18033-2, with which TPM2_ECC_Encrypt makes its mask: [`mgf1`] whose counter starts at one.
+pub fn kdf2(algorithm: HashAlgorithm, z: &[u8], mask: &mut [u8]) {
+    fill_by_counter(algorithm, z, 1, mask);
 }
 
 /// XOR obfuscation of `data` in place, by a mask from KDFa with the label "XOR"; it is its own inverse.
@@ -174,6 +184,14 @@ mod tests {
                 "382576a7841021cc28fc4c0948753fb8312090cea942ea4c4e735d10dc724b155f9f6069f289d61daca0cb814502ef04eae1"
             )
         );
+    }
+
+    #[test]
+    fn kdf2_is_mgf1_from_its_second_block_on() {
+        let (mut masks, mut mask) = ([0; 96], [0; 64]);
+        mgf1(HashAlgorithm::Sha256, b"z", &mut masks);
+        kdf2(HashAlgorithm::Sha256, b"z", &mut mask);
+        assert_eq!(mask, masks[32..]);
     }
 
     #[test]

@@ -275,9 +275,12 @@ mod tests {
     const IV: [u8; 16] = hex!("000102030405060708090a0b0c0d0e0f");
     const COUNTER: [u8; 16] = hex!("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
 
-    /// SP 800-38A, appendix F: mode, key, IV, and the four blocks of ciphertext.
+    /// Mode, key, IV, and the four blocks of ciphertext.
+    type Published = (CipherMode, &'static [u8], [u8; 16], [u8; 64]);
+
+    /// SP 800-38A, appendix F.
     #[rustfmt::skip]
-    const PUBLISHED: &[(CipherMode, &[u8], [u8; 16], [u8; 64])] = &[
+    const PUBLISHED: &[Published] = &[
         (CipherMode::Ecb, &KEY_128, IV, hex!("3ad77bb40d7a3660a89ecaf32466ef97f5d3d58503b9699de785895a96fdbaaf43b1cd7f598ece23881b00e3ed0306887b0c785e27e8ad3f8223207104725dd4")),
         (CipherMode::Ecb, &KEY_192, IV, hex!("bd334f1d6e45f25ff712a214571fa5cc974104846d0ad3ad7734ecb3ecee4eefef7afd2270e2e60adce0ba2face6444e9a4b41ba738d6c72fb16691603c18e0e")),
         (CipherMode::Ecb, &KEY_256, IV, hex!("f3eed1bdb5d2a03c064b5a7e3db181f8591ccb10d410ed26dc5ba74a31362870b6ed21b99ca6f4f9f153e7b1beafed1d23304b7a39f9f3ff067d8d8f9e24ecc7")),
