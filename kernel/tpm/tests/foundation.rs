@@ -135,3 +135,31 @@ fn a_refused_commit_undoes_the_command() {
     assert_eq!(tpm.command(0x144).u16(1).run(), Err(0x1C4), "nothing was saved");
     tpm.startup_clear();
 }
+
+/// The TCG's storage root key templates.
+fn ecc_storage_template() -> Vec<u8> {
+    let mut public = vec![0x00, 0x23, 0x00, 0x0B, 0x00, 0x03, 0x04, 0x72, 0, 0];
+    public.extend([0x00, 0x06, 0x00, 0x80, 0x00, 0x43, 0x00, 0x10, 0x00, 0x03, 0x00, 0x10]);
+    public.extend([0, 0, 0, 0]);
+    sized(&public)
+}
+
+fn rsa_storage_template() -> Vec<u8> {
+    let mut public = vec![0x00, 0x01, 0x00, 0x0B, 0x00, 0x03, 0x04, 0x72, 0, 0];
+    public.extend([0x00, 0x06, 0x00, 0x80, 0x00, 0x43, 0x00, 0x10, 0x08, 0x00, 0, 0, 0, 0, 0, 0]);
+    sized(&public)
+}
+
+#[test]
+fn asymmetric_parents_seal_and_load() {
+    for template in [ecc_storage_template(), rsa_storage_template()] {
+        let mut tpm = Driver::started();
+        let create = tpm.command(0x131).handle(OWNER).password(b"").bytes(&sensitive(b"", b""));
+        let parent = create.bytes(&template).sized(b"").u32(0).run().unwrap().handle;
+        let create = tpm.command(0x153).handle(parent).password(b"").bytes(&sensitive(b"", b"data"));
+        let parts = create.bytes(&sealed_template()).sized(b"").u32(0).run().unwrap().all_sized();
+        let load = tpm.command(0x157).handle(parent).password(b"").sized(&parts[0]).sized(&parts[1]);
+        let loaded = load.run().unwrap().handle;
+        assert_eq!(tpm.command(0x15E).handle(loaded).password(b"").run().unwrap().sized(0), b"data");
+    }
+}

@@ -5,7 +5,7 @@ use crate::command_table::CommandCode;
 use crate::commands::objects::answer_creation;
 use crate::crypto::random::Drbg;
 use crate::object::checks::check_creation;
-use crate::object::creation::{assemble, create, creation_data};
+use crate::object::creation::{assemble, check_auth_size, create, creation_data};
 use crate::object::name_of;
 use crate::structures::attestation::Data;
 use crate::structures::handles::Handle;
@@ -27,11 +27,9 @@ fn create_primary(call: &mut Call<'_>) -> Result<()> {
 
     call.state.objects.check_room()?;
     check_creation(None, &template, given.data.len()).map_err(|code| code.parameter(2))?;
+    check_auth_size(&given.auth, &template).map_err(|code| code.parameter(1))?;
     let mut random = primary_random(call, hierarchy, &template, &given);
-    let (public, sensitive) = create(&template, &given, &mut random).map_err(|code| {
-        // The authorization value is part of the first parameter, everything else of the template.
-        if code == crate::response_code::ResponseCode::SIZE { code.parameter(1) } else { code.parameter(2) }
-    })?;
+    let (public, sensitive) = create(&template, &given, &mut random)?;
     let (data, digest) =
         creation_data(call.state, hierarchy, &public, &selection, &outside_info, call.locality)?;
     let object = assemble(call.state, hierarchy, public, Some(sensitive));

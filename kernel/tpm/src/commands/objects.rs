@@ -3,8 +3,9 @@
 use crate::call::{Call, Handler};
 use crate::command_table::CommandCode;
 use crate::crypto::hash::HashAlgorithm;
+use crate::object::asymmetric::validate_keys;
 use crate::object::checks::{check_creation, check_public};
-use crate::object::creation::{assemble, create, creation_data};
+use crate::object::creation::{assemble, check_auth_size, create, creation_data};
 use crate::object::name_of;
 use crate::object::protection::{Protector, ticket_digest};
 use crate::response_code::ResponseCode;
@@ -43,10 +44,11 @@ fn create_object(call: &mut Call<'_>) -> Result<()> {
     if !parent.is_storage_parent() {
         return Err(ResponseCode::TYPE.handle(1));
     }
+    call.state.objects.check_room()?;
     check_creation(Some(parent), &template, given.data.len()).map_err(|code| code.parameter(2))?;
+    check_auth_size(&given.auth, &template).map_err(|code| code.parameter(1))?;
     let mut random = call.state.random.clone();
-    let (public, sensitive) = create(&template, &given, &mut random)
-        .map_err(|code| if code == ResponseCode::SIZE { code.parameter(1) } else { code.parameter(2) })?;
+    let (public, sensitive) = create(&template, &given, &mut random)?;
     let name = name_of(&public);
     let name_hash = public.name_hash.ok_or(ResponseCode::HASH)?;
     let parent = call.state.key(parent_handle, 0)?;
@@ -103,9 +105,7 @@ fn load(call: &mut Call<'_>) -> Result<()> {
     let sensitive =
         Protector::parent(parent)?.unwrap_sensitive(&name, private).map_err(|code| code.parameter(1))?;
     check_public(Some(parent), &public).map_err(|code| code.parameter(2))?;
-    if sensitive.object_type != public.object_type() {
-        return Err(ResponseCode::TYPE.parameter(1));
-    }
+    validate_keys(&public, Some(&sensitive), 2, 1)?;
     let object = assemble(call.state, parent_handle, public, Some(sensitive));
     let name = object.name.clone();
     call.response_handle = Some(call.state.objects.load(object)?);

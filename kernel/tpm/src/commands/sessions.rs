@@ -5,6 +5,7 @@ use crate::command_table::CommandCode;
 use crate::crypto::hash::HashAlgorithm;
 use crate::crypto::kdf::kdfa;
 use crate::crypto::random::Random;
+use crate::object::secret_sharing;
 use crate::response_code::ResponseCode;
 use crate::session::authorize::bound_entity;
 use crate::session::{Binding, PolicyState, Session};
@@ -93,7 +94,7 @@ fn session_key(
 }
 
 /// The salt that the caller encrypted to a decryption key.
-fn salt(call: &Call<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret> {
+fn salt(call: &mut Call<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret> {
     let key = call.state.object(tpm_key).ok_or(ResponseCode::KEY.handle(1))?;
     if key.sensitive.is_none() {
         return Err(ResponseCode::HANDLE.handle(1));
@@ -101,8 +102,11 @@ fn salt(call: &Call<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret> {
     if !key.has(crate::structures::attributes::ObjectAttributes::DECRYPT) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
-    crate::object::secret_sharing::decrypt(key, b"SECRET", encrypted)
-        .map_err(|code| if code == ResponseCode::KEY { code.handle(1) } else { code.parameter(2) })
+    let mut blinding = call.state.random.clone();
+    let salt = secret_sharing::decrypt(key, b"SECRET", encrypted, &mut blinding)
+        .map_err(|code| if code == ResponseCode::KEY { code.handle(1) } else { code.parameter(2) })?;
+    call.state.random = blinding;
+    Ok(salt)
 }
 
 /// TPM2_PolicyRestart.

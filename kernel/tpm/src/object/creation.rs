@@ -1,7 +1,7 @@
 //! Making keys and data objects, from the TPM's random numbers or from a seed: Part 1, section on object creation.
 
 use super::{Object, asymmetric, name_of, qualified_name};
-use crate::crypto::hash::hash;
+use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::crypto::random::Random;
 use crate::object::protection::obfuscated_digest;
 use crate::response_code::ResponseCode;
@@ -10,17 +10,15 @@ use crate::structures::attestation::{CreationData, Data};
 use crate::structures::attributes::{Locality, ObjectAttributes};
 use crate::structures::buffers::DigestBuffer;
 use crate::structures::handles::{Handle, HandleType};
-use crate::structures::limits::{MAX_SENSITIVE_DATA_BYTES, MAX_SYMMETRIC_KEY_BYTES};
+use crate::structures::limits::{MAX_DIGEST_BYTES, MAX_SENSITIVE_DATA_BYTES, MAX_SYMMETRIC_KEY_BYTES};
 use crate::structures::pcr_selection::PcrSelectionList;
 use crate::structures::public::{Parameters, Public, Unique};
-use crate::structures::schemes::KeyedHashScheme;
 use crate::structures::sensitive::{Sensitive, SensitiveCreate};
 use crate::wire::{Marshal, Result, Secret};
 
 /// Makes the object that a template asks for; the checks of [`super::checks`] are done.
 ///
-/// TPM_RC_SIZE: the authorization value is longer than the name algorithm's digest. TPM_RC_KEY_SIZE, TPM_RC_RANGE: the key
-/// cannot be made so.
+/// TPM_RC_KEY_SIZE, TPM_RC_SIZE, TPM_RC_RANGE, TPM_RC_VALUE, none numbered: the key cannot be made so.
 pub fn create(
     template: &Public,
     given: &SensitiveCreate,
@@ -28,9 +26,6 @@ pub fn create(
 ) -> Result<(Public, Sensitive)> {
     let name_hash = template.name_hash.ok_or(ResponseCode::HASH)?;
     let auth = given.auth.without_trailing_zeros();
-    if auth.len() > name_hash.digest_bytes() {
-        return Err(ResponseCode::SIZE);
-    }
     let mut public = template.clone();
     let object_type = public.object_type();
     let (secret, unique) = match &template.parameters {
@@ -44,11 +39,12 @@ pub fn create(
             )
         }
         Parameters::KeyedHash(scheme) => {
-            let bytes = match scheme {
-                KeyedHashScheme::Null => name_hash.digest_bytes(),
-                KeyedHashScheme::Hmac(hash) | KeyedHashScheme::Xor(hash, _) => hash.digest_bytes(),
-            };
-            let most = MAX_SENSITIVE_DATA_BYTES;
+            let hash = scheme.hash().unwrap_or(name_hash);
+            let bytes = hash.digest_bytes();
+            let attributes = template.attributes;
+            // A key longer than a block would be hashed first; data may be as long as it likes.
+            let is_key = attributes.has(ObjectAttributes::SIGN) || attributes.has(ObjectAttributes::DECRYPT);
+            let most = if is_key { hash.block_bytes() } else { MAX_SENSITIVE_DATA_BYTES };
             (symmetric_key(template, given, bytes, most, random)?, Unique::Digest(DigestBuffer::new()))
         }
     };
@@ -66,6 +62,12 @@ pub fn create(
         public.unique = Unique::Digest(DigestBuffer::from(digest.as_bytes()));
     }
     Ok((public, Sensitive { object_type, auth, seed, secret }))
+}
+
+/// Whether an authorization value is no longer than the name algorithm's digest: TPM_RC_SIZE otherwise.
+pub fn check_auth_size(auth: &Secret, public: &Public) -> Result<()> {
+    let most = public.name_hash.map_or(MAX_DIGEST_BYTES, HashAlgorithm::digest_bytes);
+    if auth.without_trailing_zeros().len() > most { Err(ResponseCode::SIZE) } else { Ok(()) }
 }
 
 /// A key of `bytes` bytes, or the data that the caller brought: TPM_RC_SIZE where it is too long or does not fit the cipher,

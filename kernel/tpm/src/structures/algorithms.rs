@@ -167,34 +167,7 @@ impl Marshal for SymmetricDefinition {
 }
 
 /// TPM_ECC_CURVE: the curves that this TPM has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Curve {
-    P256,
-    P384,
-    P521,
-}
-
-impl Curve {
-    /// All curves, by number.
-    pub const ALL: &'static [Self] = &[Self::P256, Self::P384, Self::P521];
-
-    pub const fn from_wire(number: u16) -> Option<Self> {
-        match number {
-            3 => Some(Self::P256),
-            4 => Some(Self::P384),
-            5 => Some(Self::P521),
-            _ => None,
-        }
-    }
-
-    pub const fn to_wire(self) -> u16 {
-        match self {
-            Self::P256 => 3,
-            Self::P384 => 4,
-            Self::P521 => 5,
-        }
-    }
-}
+pub use crate::crypto::ecc::EccCurve as Curve;
 
 /// TPMI_ECC_CURVE.
 impl Unmarshal for Curve {
