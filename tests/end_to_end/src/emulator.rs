@@ -13,7 +13,7 @@ const GRACE_SECONDS: u64 = 20;
 const STATUS_ENDED_BY_TIMEOUT: i32 = 124;
 
 /// What the machine says when a level below VMPL0 runs for the first time.
-const BOOTED: &str = "machine: mark: boot ";
+const BOOTED: &str = "machine: first entry to VMPL";
 
 /// What a run left.
 pub struct Ended {

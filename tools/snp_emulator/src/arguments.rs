@@ -16,8 +16,9 @@ The guest's serial port is stdout; what the machine says is on stderr, each line
 
 Exit status:
   0  the guest finished well          3  the guest terminated itself
-  1  the guest reported failure       4  strict violation: reliance on what hardware forbids
-  2  bad usage or input               5  time limit";
+  1  the guest reported failure,      4  strict violation: reliance on what hardware forbids
+     or died (triple fault)           5  time limit
+  2  bad usage or input               70 the machine failed, or QEMU is none that it can stand on";
 
 /// The program's arguments.
 #[derive(Parser)]

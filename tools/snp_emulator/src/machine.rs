@@ -1,6 +1,7 @@
 //! One run: QEMU as a child, its console and control sockets, the time limit.
 
 use crate::arguments::RunArguments;
+use crate::plan::Launch;
 use crate::platform::{self, Platform, PlatformError};
 use crate::qemu::{self, LEAST_VERSION, MemoryLayout, Paths};
 use crate::report::{Ending, Report};
@@ -18,7 +19,6 @@ use std::time::{Duration, Instant};
 
 /// The monitor, put in by the build script.
 const MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.elf"));
-const STATUS_TIME_LIMIT: u8 = 5;
 /// How long the machine has to say where its vCPUs are before it is stopped.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long QEMU has to connect after its start.
@@ -63,11 +63,11 @@ pub fn name(path: &Path) -> String {
 }
 
 /// Runs a launch plan; returns the program's exit status.
-pub fn run(arguments: &RunArguments, plan: &[u8]) -> Result<u8, RunError> {
+pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
     if MONITOR.is_empty() {
         return Err(RunError::NoMonitor);
     }
-    check_qemu(&arguments.qemu)?;
+    let qemu = check_qemu(&arguments.qemu)?;
     let symbols =
         Symbols::read(&arguments.symbols).map_err(|(path, error)| RunError::Symbols(name(&path), error))?;
     let trace = match &arguments.trace {
@@ -84,8 +84,8 @@ pub fn run(arguments: &RunArguments, plan: &[u8]) -> Result<u8, RunError> {
     let memory = MemoryLayout::new(arguments.memory);
     let platform = platform::platform(arguments)?;
     std::fs::write(&monitor, MONITOR)?;
-    std::fs::write(&plan_file, plan)?;
-    std::fs::write(&settings, settings_text(arguments, &memory, &platform))?;
+    std::fs::write(&plan_file, &launch.commands)?;
+    std::fs::write(&settings, settings_text(arguments, &memory, launch, &platform))?;
     std::fs::write(&certificates, &platform.certificates)?;
     let listeners = (UnixListener::bind(&console)?, UnixListener::bind(&control)?);
     let paths = Paths {
@@ -109,32 +109,46 @@ pub fn run(arguments: &RunArguments, plan: &[u8]) -> Result<u8, RunError> {
             return Err(error.unwrap_or(RunError::QemuEnded(text)));
         }
     };
-    let report = Report::new(std::io::stderr(), trace, symbols);
+    let mut report = Report::new(std::io::stderr(), trace, symbols, qemu);
+    report.start(arguments.smp, arguments.memory)?;
     let limit = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
-    let status = watch(report, &lines, qmp, limit)?;
-    end(&mut child);
-    Ok(status.unwrap_or_else(|| if arguments.interactive { 0 } else { Ending::Broken.status() }))
+    let ending = watch(&mut report, &lines, qmp, limit)?;
+    end(&mut child, ending == Some(Ending::TimeLimit));
+    let ending = ending.unwrap_or(if arguments.interactive { Ending::Left } else { Ending::Broken });
+    report.close(ending)?;
+    Ok(ending.status())
 }
 
-fn check_qemu(program: &Path) -> Result<(), RunError> {
+/// The first line of QEMU's version, if that is enough.
+fn check_qemu(program: &Path) -> Result<String, RunError> {
     let output = std::process::Command::new(program).arg("--version").output();
     let output = output.map_err(|error| RunError::NoQemu(name(program), error))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let first = text.lines().next().unwrap_or("").to_owned();
     match qemu::version(&first) {
-        Some(version) if version >= LEAST_VERSION => Ok(()),
+        Some(version) if version >= LEAST_VERSION => Ok(first),
         _ => Err(RunError::OldQemu(name(program), first)),
     }
 }
 
 /// The monitor's settings, as `monitor/src/settings.rs` reads them.
-fn settings_text(arguments: &RunArguments, memory: &MemoryLayout, platform: &Platform) -> String {
-    let ranges: Vec<String> = memory.ram.iter().map(|(start, end)| format!("{start:x}-{end:x}")).collect();
+fn settings_text(
+    arguments: &RunArguments,
+    memory: &MemoryLayout,
+    launch: &Launch,
+    platform: &Platform,
+) -> String {
+    let ranges = |ranges: &[(u64, u64)]| {
+        let texts: Vec<String> = ranges.iter().map(|(start, end)| format!("{start:x}-{end:x}")).collect();
+        texts.join(",")
+    };
     let flag = |value: bool| if value { "1" } else { "0" };
     let lines = [
         ("vcpus", arguments.smp.to_string()),
-        ("ram", ranges.join(",")),
+        ("ram", ranges(&memory.ram)),
+        ("firmware", ranges(&launch.firmware)),
         ("strict", flag(!arguments.lenient).into()),
+        ("counted", flag(arguments.icount).into()),
         ("trace", flag(arguments.trace.is_some()).into()),
         ("memory_is_shared", flag(arguments.memory_shared).into()),
         ("large_pages", flag(!arguments.small_pages).into()),
@@ -210,28 +224,28 @@ fn forward_errors(errors: impl Read + Send + 'static) -> std::thread::JoinHandle
 
 /// Reads until the monitor's verdict or the time limit; none if QEMU ended without one.
 fn watch<W: Write, T: Write>(
-    mut report: Report<W, T>,
+    report: &mut Report<W, T>,
     lines: &Receiver<String>,
     mut control: UnixStream,
     limit: Option<Duration>,
-) -> Result<Option<u8>, RunError> {
+) -> Result<Option<Ending>, RunError> {
     let start = Instant::now();
     loop {
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
         match lines.recv_timeout(left.unwrap_or(Duration::from_secs(3600))) {
             Ok(line) => report.line(&line)?,
-            Err(RecvTimeoutError::Disconnected) => return Ok(report.ending.map(Ending::status)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(report.ending),
             Err(RecvTimeoutError::Timeout) if limit.is_none() => {}
             Err(RecvTimeoutError::Timeout) => {
                 report.line(&format!("log time limit of {} s reached", start.elapsed().as_secs()))?;
-                last_words(&mut report, lines, &mut control)?;
-                return Ok(Some(STATUS_TIME_LIMIT));
+                last_words(report, lines, &mut control)?;
+                return Ok(Some(Ending::TimeLimit));
             }
         }
     }
 }
 
-/// Asks every vCPU where it is (an NMI makes it leave the guest) and prints the answers.
+/// Asks every vCPU where it is (an NMI makes it leave the guest) and prints the answers, which end with a line `done`.
 fn last_words<W: Write, T: Write>(
     report: &mut Report<W, T>,
     lines: &Receiver<String>,
@@ -244,16 +258,19 @@ fn last_words<W: Write, T: Write>(
     }
     let end = Instant::now() + LAST_WORDS;
     while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        if line.trim() == "done" {
+            break;
+        }
         report.line(&line)?;
     }
     Ok(())
 }
 
-/// QEMU ends by itself after a verdict; if not, it is stopped.
-fn end(child: &mut Child) {
+/// QEMU ends by itself after a verdict; if not, or if it shall not wait, it is stopped.
+fn end(child: &mut Child, now: bool) {
     let start = Instant::now();
     while matches!(child.try_wait(), Ok(None)) {
-        if start.elapsed() > LAST_WORDS {
+        if now || start.elapsed() > LAST_WORDS {
             let _ = child.kill();
         }
         std::thread::sleep(Duration::from_millis(5));

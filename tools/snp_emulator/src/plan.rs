@@ -8,8 +8,16 @@ use zerocopy::IntoBytes;
 
 const PAGE: u64 = 4096;
 
+/// The launch of an image.
+pub struct Launch {
+    /// The commands for the monitor.
+    pub commands: Vec<u8>,
+    /// Memory that the image claims for the firmware itself (IGVM required memory), as (start, end).
+    pub firmware: Vec<(u64, u64)>,
+}
+
 /// Encodes the launch of an image.
-pub fn encode(image: &[u8]) -> Result<Vec<u8>, LaunchError> {
+pub fn encode(image: &[u8]) -> Result<Launch, LaunchError> {
     let plan = LaunchPlan::of_bytes(image)?;
     let mut writer = PlanWriter::default();
     writer.push(&Command::Policy(plan.policy.0));
@@ -36,7 +44,8 @@ pub fn encode(image: &[u8]) -> Result<Vec<u8>, LaunchError> {
         let author_key = authentication.author_key_algorithm != 0;
         writer.push(&Command::IdBlock { data: &data, author_key });
     }
-    Ok(writer.finish())
+    let firmware = plan.required_memory.iter().map(|(start, bytes)| (*start, start.saturating_add(*bytes)));
+    Ok(Launch { commands: writer.finish(), firmware: firmware.collect() })
 }
 
 fn kind(kind: ParameterKind) -> Parameter {

@@ -18,33 +18,43 @@ pub enum Ending {
     Refused,
     /// A triple fault, or nothing can run any more: the guest did not finish.
     Dead,
-    /// The monitor itself failed.
+    /// The run took too long.
+    TimeLimit,
+    /// Who sat at the terminal ended it.
+    Left,
+    /// The monitor itself failed, or QEMU did.
     Broken,
 }
+
+/// Endings: the monitor's word, if it has one; the program's exit status; what is said.
+const ENDINGS: &[(Ending, &str, u8, &str)] = &[
+    (Ending::Finished, "finished", 0, "the guest finished well"),
+    (Ending::Failed, "failed", 1, "the guest reported failure"),
+    (Ending::Terminated, "terminated", 3, "the guest terminated itself"),
+    (Ending::Violation, "violation", 4, "the run relied on what hardware forbids"),
+    (Ending::Refused, "refused", 2, "the security processor refused the launch"),
+    (Ending::Dead, "dead", 1, "the guest died"),
+    (Ending::TimeLimit, "", 5, "the guest did not finish in time"),
+    (Ending::Left, "", 0, "the run was ended from the terminal"),
+    (Ending::Broken, "", 70, "the machine failed, not the guest"),
+];
 
 impl Ending {
     /// The program's exit status.
     pub fn status(self) -> u8 {
-        match self {
-            Self::Finished => 0,
-            Self::Failed | Self::Dead => 1,
-            Self::Refused => 2,
-            Self::Terminated => 3,
-            Self::Violation => 4,
-            Self::Broken => 70,
-        }
+        self.row().map_or(70, |(.., status, _)| *status)
+    }
+
+    fn sentence(self) -> &'static str {
+        self.row().map_or("", |(.., sentence)| sentence)
+    }
+
+    fn row(self) -> Option<&'static (Self, &'static str, u8, &'static str)> {
+        ENDINGS.iter().find(|(ending, ..)| *ending == self)
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "finished" => Self::Finished,
-            "failed" => Self::Failed,
-            "terminated" => Self::Terminated,
-            "violation" => Self::Violation,
-            "refused" => Self::Refused,
-            "dead" => Self::Dead,
-            _ => return None,
-        })
+        ENDINGS.iter().find(|(_, known, ..)| !known.is_empty() && *known == word).map(|(ending, ..)| *ending)
     }
 }
 
@@ -53,21 +63,31 @@ pub struct Report<W, T> {
     messages: W,
     trace: Option<T>,
     symbols: Symbols,
+    /// First line of QEMU's version.
+    qemu: String,
+    /// The counts of the run, for the last line.
+    summary: Option<String>,
     /// How the run ended, once that is known.
     pub ending: Option<Ending>,
 }
 
 impl<W: Write, T: Write> Report<W, T> {
     /// A report that writes messages to one place and trace lines to another.
-    pub fn new(messages: W, trace: Option<T>, symbols: Symbols) -> Self {
-        Self { messages, trace, symbols, ending: None }
+    pub fn new(messages: W, trace: Option<T>, symbols: Symbols, qemu: String) -> Self {
+        Self { messages, trace, symbols, qemu, summary: None, ending: None }
+    }
+
+    /// Says what is about to run.
+    pub fn start(&mut self, vcpus: u32, memory: u64) -> std::io::Result<()> {
+        let plural = if vcpus == 1 { "" } else { "s" };
+        self.message(&format!("{}, {vcpus} vCPU{plural}, {} MiB", self.qemu, memory >> 20))
     }
 
     /// Takes one line of the monitor's.
     pub fn line(&mut self, line: &str) -> std::io::Result<()> {
         let (kind, text) = line.split_once(' ').unwrap_or((line, ""));
         match kind {
-            "" => Ok(()),
+            "" | "done" => Ok(()),
             "trace" | "firmware" => match &mut self.trace {
                 Some(trace) => writeln!(trace, "{text}"),
                 None => Ok(()),
@@ -77,12 +97,29 @@ impl<W: Write, T: Write> Report<W, T> {
                 self.ending = self.ending.or(Ending::from_word(text));
                 Ok(())
             }
+            "summary" => {
+                self.summary = Some(text.to_owned());
+                Ok(())
+            }
             "log" => self.message(text),
             "panic" => {
                 self.ending = Some(Ending::Broken);
                 self.message(&format!("the monitor failed: {text}"))
             }
+            "self-test" => {
+                self.ending = Some(Ending::Broken);
+                self.message(&format!("self-test failed: {} is no base for this machine: {text}", self.qemu))
+            }
             _ => self.message(&format!("{kind}: {text}")),
+        }
+    }
+
+    /// Says how the run ended, and as the last line what was counted.
+    pub fn close(&mut self, ending: Ending) -> std::io::Result<()> {
+        self.message(&format!("verdict: {}; exit status {}", ending.sentence(), ending.status()))?;
+        match self.summary.take() {
+            Some(summary) => self.message(&format!("summary: {summary}")),
+            None => Ok(()),
         }
     }
 
@@ -97,26 +134,49 @@ mod tests {
 
     fn report(lines: &[&str]) -> (String, String, Option<Ending>) {
         let (mut messages, mut trace) = (Vec::new(), Vec::new());
-        let mut report = Report::new(&mut messages, Some(&mut trace), Symbols::default());
+        let mut report = Report::new(&mut messages, Some(&mut trace), Symbols::default(), "QEMU 1.2".into());
         for line in lines {
             report.line(line).unwrap();
         }
         let ending = report.ending;
+        report.close(ending.unwrap_or(Ending::Broken)).unwrap();
         (String::from_utf8(messages).unwrap(), String::from_utf8(trace).unwrap(), ending)
     }
 
     #[test]
     fn messages_trace_and_verdict_are_told_apart() {
         let (messages, trace, ending) = report(&["log hello", "trace vcpu 0 exit", "verdict finished"]);
-        assert_eq!(messages, "machine: hello\n");
+        assert!(messages.starts_with("machine: hello\n"));
         assert_eq!(trace, "vcpu 0 exit\n");
         assert_eq!(ending, Some(Ending::Finished));
+    }
+
+    #[test]
+    fn the_last_two_lines_are_the_verdict_and_the_counts() {
+        let (messages, ..) = report(&["summary exits 5", "log late", "verdict violation"]);
+        let lines: Vec<&str> = messages.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "machine: late",
+                "machine: verdict: the run relied on what hardware forbids; exit status 4",
+                "machine: summary: exits 5"
+            ]
+        );
     }
 
     #[test]
     fn a_panic_outweighs_a_verdict() {
         let (messages, _, ending) = report(&["panic at src/x.rs", "verdict finished"]);
         assert!(messages.contains("the monitor failed: at src/x.rs"));
+        assert_eq!(ending, Some(Ending::Broken));
+    }
+
+    #[test]
+    fn a_failed_self_test_names_the_version_of_qemu() {
+        let (messages, _, ending) = report(&["self-test CPUID exits: exit 0x78 instead of 0x72"]);
+        assert!(messages.contains("self-test failed: QEMU 1.2 "), "{messages}");
+        assert!(messages.contains("CPUID exits: exit 0x78"), "{messages}");
         assert_eq!(ending, Some(Ending::Broken));
     }
 }

@@ -19,9 +19,11 @@ impl Symbols {
             let file = object::File::parse(&*bytes).map_err(|error| fail(error.to_string()))?;
             let symbols =
                 file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
-            functions.extend(symbols.filter_map(|symbol| {
-                Some((symbol.address(), symbol.size(), symbol.name().ok()?.to_owned()))
-            }));
+            functions.extend(
+                symbols.filter_map(|symbol| {
+                    Some((symbol.address(), symbol.size(), readable(symbol.name().ok()?)))
+                }),
+            );
         }
         functions.sort_unstable();
         Ok(Self { functions })
@@ -52,9 +54,23 @@ impl Symbols {
     }
 }
 
+/// The name as it stands in the source, without the compiler's hash.
+fn readable(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_shown_as_in_the_source() {
+        assert_eq!(
+            readable("_ZN13guest_payload5cases9forbidden3run17hd4ec4cec6005c0efE"),
+            "guest_payload::cases::forbidden::run"
+        );
+        assert_eq!(readable("payload_entry"), "payload_entry");
+    }
 
     #[test]
     fn addresses_inside_a_function_get_its_name() {

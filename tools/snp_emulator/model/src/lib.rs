@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod access;
+pub mod audit;
 pub mod conversion;
 pub mod cpuid;
 pub mod guest_request;

@@ -1,7 +1,7 @@
 //! What a program relied on although hardware forbids it; in strict mode the first one ends the run.
 
 use core::fmt;
-use snp_abi::rmp::Vmpl;
+use snp_abi::rmp::{Permissions, Vmpl};
 
 /// One reliance on what hardware forbids, or on what it leaves undefined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,13 @@ pub enum Fault {
         /// Guest-physical address.
         address: u64,
         /// The VMPL it was granted to.
+        target: Vmpl,
+    },
+    /// Memory of the firmware is within reach of a lower VMPL when the run ends.
+    FirmwareExposed {
+        /// Guest-physical address.
+        address: u64,
+        /// The VMPL that can access it.
         target: Vmpl,
     },
     /// A shared mapping was written although the page is private and validated.
@@ -118,7 +125,9 @@ impl fmt::Display for Fault {
         match *self {
             Self::VmplPermission { address, needed, had } => write!(
                 out,
-                "access to {address:#x} needs permissions {needed:#x} and has {had:#x}; hardware leaves the guest with a nested page fault (APM 2, 15.36.8)"
+                "access to {address:#x} needs the permissions {} and has {}; hardware leaves the guest with a nested page fault (APM 2, 15.36.8)",
+                Words(needed),
+                Words(had)
             ),
             Self::StaleTranslation { address } => write!(
                 out,
@@ -137,35 +146,97 @@ impl fmt::Display for Fault {
                 "page {address:#x} granted to VMPL{} with the contents that its assignment left: it was not zeroed, so the host may have mapped any old page of the guest there",
                 target.to_wire()
             ),
+            Self::FirmwareExposed { address, target } => write!(
+                out,
+                "page {address:#x} of the firmware's own memory is accessible to VMPL{} at the end of the run; its contents are VMPL0's secrets and code",
+                target.to_wire()
+            ),
             Self::SharedWriteToPrivate { address } => write!(
                 out,
                 "write through a shared mapping to the private page {address:#x}; hardware raises a nested page fault (APM 2, 15.36.10)"
             ),
             Self::PrivateDevice { address } => {
-                write!(out, "private access to {address:#x}, where there is no memory")
+                write!(
+                    out,
+                    "private access to {address:#x}, where there is no memory; hardware finds no RMP entry of the guest's and leaves it with a nested page fault (APM 2, 15.36.10)"
+                )
             }
             Self::InstructionOnSharedMapping { address } => write!(
                 out,
-                "RMP instruction on {address:#x} through a shared mapping; hardware raises #PF with the reserved bit"
+                "RMP instruction on {address:#x} through a shared mapping; hardware refuses a mapping without the C-bit (APM 3, PVALIDATE)"
             ),
             Self::InstructionWithoutMemory { address } => {
-                write!(out, "RMP instruction on {address:#x}, where there is no memory")
+                write!(
+                    out,
+                    "RMP instruction on {address:#x}, where there is no memory; hardware leaves the guest with a nested page fault (APM 2, 15.36.10)"
+                )
             }
             Self::AdjustUnvalidated { address } => {
-                write!(out, "RMPADJUST or RMPQUERY on the page {address:#x}, which is not validated")
+                write!(
+                    out,
+                    "RMPADJUST or RMPQUERY on the page {address:#x}, which is not validated; hardware raises #VC with code 0x404 (APM 3)"
+                )
             }
             Self::RescindedVmsa { address } => {
-                write!(out, "PVALIDATE rescinds {address:#x}, which is a vCPU's VMSA")
+                write!(
+                    out,
+                    "PVALIDATE rescinds {address:#x}, which is a vCPU's VMSA; the next VMRUN of it fails and its level never runs again (APM 2, 15.36.12)"
+                )
             }
             Self::BadVmsa { address, why } => {
                 write!(out, "VMSA {address:#x} cannot be run: {why} (APM 2, 15.36.12)")
             }
-            Self::Ghcb { address, why } => write!(out, "GHCB {address:#x}: {why}"),
-            Self::NoHandler { code, why } => write!(out, "#VC({code:#x}) cannot be delivered: {why}"),
+            Self::Ghcb { address, why } => write!(
+                out,
+                "GHCB {address:#x}: {why}; the host cannot read the request (GHCB specification, 2.3)"
+            ),
+            Self::NoHandler { code, why } => write!(
+                out,
+                "#VC({code:#x}) cannot be delivered: {why}; the processor goes on to a triple fault (APM 2, 15.35.5)"
+            ),
             Self::DeviceAccess { address } => {
                 write!(out, "a device accesses private memory at {address:#x}; it would see ciphertext")
             }
-            Self::Protocol { value, why } => write!(out, "GHCB protocol: {why} ({value:#x})"),
+            Self::Protocol { value, why } => write!(
+                out,
+                "GHCB protocol: {why} ({value:#x}); a host ends such a guest (GHCB specification, 2.3)"
+            ),
         }
+    }
+}
+
+/// A permission mask in words.
+struct Words(u8);
+
+impl fmt::Display for Words {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Permissions::READ, "read"),
+            (Permissions::WRITE, "write"),
+            (Permissions::USER_EXECUTE, "user-execute"),
+            (Permissions::SUPERVISOR_EXECUTE, "supervisor-execute"),
+        ];
+        let mut separator = "";
+        for (_, name) in names.iter().filter(|(permission, _)| self.0 & permission.bits() != 0) {
+            write!(out, "{separator}{name}")?;
+            separator = "+";
+        }
+        if self.0 == 0 { out.write_str("none") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_violation_names_address_and_permissions() {
+        let fault = Fault::VmplPermission { address: 0x3000, needed: 3, had: 0 };
+        let text = fault.to_string();
+        assert!(
+            text.starts_with("access to 0x3000 needs the permissions read+write and has none;"),
+            "{text}"
+        );
     }
 }

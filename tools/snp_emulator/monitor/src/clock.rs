@@ -1,7 +1,7 @@
 //! What the run counted in ticks: with `-icount shift=0` one tick is one instruction of the guest.
 
-use crate::console;
 use crate::interrupts::MAX_PROCESSORS;
+use crate::{console, log};
 use alloc::collections::BTreeMap;
 use model::statistics::Statistics;
 use snp_abi::rmp::{VMPL_COUNT, Vmpl};
@@ -33,14 +33,17 @@ pub struct Clock {
     own: [u64; MAX_PROCESSORS],
     calls: [Option<Call>; MAX_PROCESSORS],
     costs: BTreeMap<u64, CallCost>,
+    /// Ticks are instructions, so that they are worth printing.
+    is_counted: bool,
     /// A complete INVLPGB ran on the vCPU and TLBSYNC has not followed yet.
     pub flush_started: [bool; MAX_PROCESSORS],
 }
 
 impl Clock {
     /// A clock at zero.
-    pub fn new() -> Self {
+    pub fn new(is_counted: bool) -> Self {
         Self {
+            is_counted,
             ticks: [0; VMPL_COUNT],
             boot_ticks: None,
             last_rip: [0; MAX_PROCESSORS],
@@ -55,7 +58,10 @@ impl Clock {
     pub fn enter(&mut self, vmpl: Vmpl) {
         if vmpl != Vmpl::Vmpl0 && self.boot_ticks.is_none() {
             self.boot_ticks = Some(self.ticks[0]);
-            console::line("mark", format_args!("boot {}", self.ticks[0]));
+            log!("first entry to VMPL{}", vmpl.to_wire());
+            if self.is_counted {
+                console::line("mark", format_args!("boot {}", self.ticks[0]));
+            }
         }
     }
 
@@ -82,8 +88,15 @@ impl Clock {
         cost.least = cost.least.min(ticks);
     }
 
-    /// The summary, the last line but one of a run.
+    /// What was counted; the summary becomes the last line of a run.
     pub fn print(&self, statistics: &Statistics) {
+        if self.is_counted {
+            self.print_counts();
+        }
+        console::line("summary", format_args!("{statistics}"));
+    }
+
+    fn print_counts(&self) {
         for (vmpl, ticks) in self.ticks.iter().enumerate().filter(|(_, ticks)| **ticks != 0) {
             console::line("mark", format_args!("vmpl{vmpl} {ticks}"));
         }
@@ -91,6 +104,5 @@ impl Clock {
             let CallCost { count, least, total } = cost;
             console::line("call", format_args!("{code:#x} count {count} least {least} total {total}"));
         }
-        console::line("summary", format_args!("{statistics}"));
     }
 }

@@ -28,6 +28,7 @@ mod launch;
 mod nested;
 mod physical;
 mod processor;
+mod self_test;
 mod settings;
 mod translate;
 mod vector_state;
@@ -51,6 +52,8 @@ use world::World;
 /// virtualisation state. It loads the image and then sleeps; vCPU n runs on processor n + 1.
 const SPARE_PROCESSORS: usize = 1;
 static LAUNCHED: AtomicBool = AtomicBool::new(false);
+/// Ticks are instructions (`--icount`).
+static IS_COUNTED: AtomicBool = AtomicBool::new(false);
 
 #[panic_handler]
 fn panic(information: &core::panic::PanicInfo) -> ! {
@@ -64,26 +67,29 @@ fn run(own: boot::OwnMemory) -> ! {
     interrupts::load_tables(0);
     exits::intercepts::prepare();
     let (settings, platform) = read_settings().unwrap_or_else(|error| panic!("{error}"));
+    IS_COUNTED.store(settings.is_counted, Ordering::SeqCst);
     boot::start_others(settings.vcpus + SPARE_PROCESSORS);
+    self_test::send_kicks(SPARE_PROCESSORS as u32);
     let plan = fw_cfg::read(settings::PLAN_FILE).expect("the launcher passes a plan");
     let commands = model::plan::read(&plan).unwrap_or_else(|error| panic!("launch plan: {error:?}"));
+    let vcpus = settings.vcpus;
     let mut world = new_world(settings, platform);
     let digest = launch::load(&mut world, &commands);
     launch::announce(&digest);
     log!("monitor memory {:#x}-{:#x}, heap in use {} KiB", own.start, own.end, heap::used_bytes() / 1024);
     world::install(world);
     LAUNCHED.store(true, Ordering::SeqCst);
-    wait_for_questions()
+    wait_for_questions(vcpus)
 }
 
 /// Processor 0 has nothing to run. Nobody kicks it, so an NMI that wakes it comes from outside (QMP `inject-nmi`): the
 /// launcher wants to know where the vCPUs are.
-fn wait_for_questions() -> ! {
+fn wait_for_questions(vcpus: usize) -> ! {
     loop {
         let before = interrupts::nmis(0);
         instructions::halt_until_nmi();
         if interrupts::nmis(0) != before {
-            world::request_dump();
+            world::answer_question(vcpus);
         }
     }
 }
@@ -124,9 +130,9 @@ fn new_world(settings: Settings, platform: Setup) -> World {
         devices,
         psp: Psp::new(platform),
         host: HostPolicy::new(certificates, settings.throttle),
+        clock: clock::Clock::new(settings.is_counted),
         settings,
         ciphertext: heap::frame(1),
-        clock: clock::Clock::new(),
         parameters: Vec::new(),
     }
 }
@@ -135,6 +141,9 @@ fn new_world(settings: Settings, platform: Setup) -> World {
 fn processor_main(index: usize) -> ! {
     interrupts::load_tables(index);
     apic::enable();
+    if index == SPARE_PROCESSORS {
+        self_test::run(IS_COUNTED.load(Ordering::SeqCst));
+    }
     while !LAUNCHED.load(Ordering::SeqCst) {
         spin_loop();
     }

@@ -22,8 +22,12 @@ pub struct Settings {
     pub vcpus: usize,
     /// Guest memory.
     pub ram: Vec<MemoryRange>,
+    /// Memory that the image claims for the firmware.
+    pub firmware: Vec<MemoryRange>,
     /// A violation ends the run.
     pub strict: bool,
+    /// Ticks are instructions.
+    pub is_counted: bool,
     /// Every exit is written to the trace.
     pub trace: bool,
     /// Memory starts shared.
@@ -73,7 +77,9 @@ impl Settings {
         Ok(Self {
             vcpus: value("vcpus")?.parse().map_err(|_| odd("vcpus"))?,
             ram: ranges(value("ram")?).ok_or_else(|| odd("ram"))?,
+            firmware: ranges(value("firmware")?).ok_or_else(|| odd("firmware"))?,
             strict: flag("strict")?,
+            is_counted: flag("counted")?,
             trace: flag("trace")?,
             memory_is_shared: flag("memory_is_shared")?,
             large_pages: flag("large_pages")?,
@@ -122,6 +128,7 @@ impl Settings {
 /// `START-END,START-END`, hexadecimal.
 fn ranges(text: &str) -> Option<Vec<MemoryRange>> {
     text.split(',')
+        .filter(|range| !range.is_empty())
         .map(|range| {
             let (start, end) = range.split_once('-')?;
             let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);

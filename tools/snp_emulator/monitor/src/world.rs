@@ -69,8 +69,33 @@ pub struct World {
 /// Bit n: vCPU n shall say where it is.
 static DUMP: AtomicU64 = AtomicU64::new(0);
 
-/// Makes every vCPU say where it is.
-pub fn request_dump() {
+/// Ticks for which vCPUs are waited for, and then the lock.
+const ANSWER_TICKS: u64 = 400_000_000;
+
+/// Makes every vCPU say where it is, and prints what was counted so far.
+pub fn answer_question(vcpus: usize) {
+    request_dump();
+    let wait = |is_over: &mut dyn FnMut() -> bool| {
+        let begin = crate::instructions::time_stamp();
+        while !is_over() && crate::instructions::time_stamp() - begin < ANSWER_TICKS {
+            spin_loop();
+        }
+    };
+    wait(&mut || DUMP.load(Ordering::SeqCst) & ((1 << vcpus) - 1) == 0);
+    // A vCPU that hangs with the lock does not keep the launcher waiting.
+    wait(&mut || match WORLD.try_lock() {
+        Some(world) => {
+            if let Some(world) = &*world {
+                world.clock.print(&world.model.statistics);
+            }
+            true
+        }
+        None => false,
+    });
+    console::line("done", format_args!(""));
+}
+
+fn request_dump() {
     DUMP.store(u64::MAX, Ordering::SeqCst);
     // The lock is left alone: a vCPU that hangs with it must not silence the others.
     for (vcpu, presence) in PRESENCE.iter().enumerate().take(MAX_PROCESSORS - 1) {
@@ -222,6 +247,11 @@ impl World {
 
     /// Ends the run with a verdict and the summary.
     pub fn end(&mut self, verdict: Verdict) -> ! {
+        if verdict == Verdict::Finished {
+            // Nothing went wrong on the way; what the firmware holds for its own must be its own still.
+            self.model.audit(&self.settings.firmware);
+            self.judge();
+        }
         self.clock.print(&self.model.statistics);
         finish::verdict(verdict)
     }

@@ -160,7 +160,10 @@ pub const RUNS: &[Run] = &[
         "termination_names_set_and_code",
         &[("mode", "terminate")],
         3,
-        &[&["machine: guest terminates: vcpu 0 vmpl 2"], &["machine: terminated: 1 7 vmpl 2"]],
+        &[
+            &["machine: guest terminates: vcpu 0 vmpl 2"],
+            &["VMPL2 of vCPU 0 ended the guest with reason set 1 code 7"],
+        ],
     ),
     mode(
         "triple_fault_says_where",
@@ -176,6 +179,7 @@ pub const RUNS: &[Run] = &[
             5,
             &[
                 &["machine: time limit of 5 s reached"],
+                &["machine: summary: exits"],
                 &["running: vcpu 0 vmpl 2", "rip 0x", "guest_payload"],
             ],
         )
@@ -205,6 +209,12 @@ pub const RUNS: &[Run] = &[
         1,
         &[&["case vmsa_cannot_be_rescinded FAILED"], &["machine: the guest reports failure"]],
     ),
+    Run {
+        // QEMU's default of 40 physical address bits, with which its VMRUN refuses the guest, in place of an unfit QEMU.
+        options: &["--", "-cpu", "EPYC-Milan,phys-bits=40,+la57,+x2apic"],
+        expect: Expect::Ends { status: 70, says: &[&["self-test failed: QEMU emulator version "]] },
+        ..cases("unfit_qemu_is_named_by_the_self_test", &[])
+    },
     malformed("empty_image_is_refused", Damage::Empty, &[&["snp-emulator: the image cannot be launched"]]),
     malformed("text_is_refused_as_image", Damage::Text, &[&["snp-emulator: the image cannot be launched"]]),
     malformed(

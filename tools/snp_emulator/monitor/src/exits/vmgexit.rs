@@ -94,7 +94,13 @@ fn terminated(cpu: &Processor, world: &mut Guard, reason: Termination) -> ! {
     cpu.dump("guest terminates");
     console::line(
         "terminated",
-        format_args!("{} {} vmpl {}", reason.reason_set(), reason.reason_code(), cpu.vmpl.to_wire()),
+        format_args!(
+            "VMPL{} of vCPU {} ended the guest with reason set {} code {}",
+            cpu.vmpl.to_wire(),
+            cpu.vcpu,
+            reason.reason_set(),
+            reason.reason_code()
+        ),
     );
     if let Some(meaning) = reason.meaning() {
         log!("the reason means: {meaning}");
