@@ -107,7 +107,7 @@ def environment(running, case, folder):
         "TCTI_KIND": case.tcti,
         "CONTROL_PORT": str(tpm.control_port),
         "COMMAND_PORT": str(tpm.mssim_port if case.tcti == "mssim" else tpm.swtpm_port),
-        "PLATFORM_PORT": str(tpm.mssim_port + 1 if tpm.mssim_port else ""),
+        "PLATFORM_PORT": str(tpm.mssim_port + 1) if tpm.mssim_port else "1",
         "RUNNER": str(HERE),
         "FLUSH_BEFORE_LOADING": "" if case_has_room(running) else "1",
         "HOME": str(folder),
