@@ -117,7 +117,9 @@ test: setup results ## Run all tests; the last line is the sum
 check: setup-rust monitor ## Check formatting, lints, documentation and the house rules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
-	$(FIRMWARE_CARGO) clippy $(FIRMWARE_FLAGS) $(addprefix -p ,$(FIRMWARE_PACKAGES)) -- -D warnings
+	for package in $(FIRMWARE_PACKAGES); do \
+	    $(FIRMWARE_CARGO) clippy $(FIRMWARE_FLAGS) -p $$package -- -D warnings; \
+	done
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
 	RUSTDOCFLAGS='-D warnings' $(FIRMWARE_CARGO) doc $(FIRMWARE_FLAGS) --no-deps $(addprefix -p ,$(FIRMWARE_PACKAGES))
 	$(CARGO) run $(LOCKED) --quiet -p house_rules

@@ -12,6 +12,7 @@ extern crate alloc;
 mod fw_cfg;
 mod guest;
 mod platform;
+mod psp_pages;
 mod setup;
 mod vcpu;
 

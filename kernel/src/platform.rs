@@ -1,13 +1,15 @@
 //! The services' view of the machine, on the hardware of one vCPU.
 
+use crate::psp_pages;
 use crate::setup::GUEST_VMPL;
 use hardware::cpu::Cpu;
 use hardware::instructions;
 use hardware::termination::{Reason, terminate};
 use hardware::window::NotGuestMemory;
 use snp_abi::address::{PAGE_BYTES, PageSize};
+use snp_abi::ghcb::guest_request::GuestRequestOutcome;
 use snp_abi::rmp::{Permissions, RmpAdjust, RmpStatus};
-use svsm_protocol::{AccessChange, Fatal, GuestAccess, GuestPage, Machine, Validation};
+use svsm_protocol::{AccessChange, Fatal, GuestAccess, GuestPage, Machine, MessagePage, Validation};
 
 /// One vCPU as the services see it.
 pub struct Platform<'a> {
@@ -95,5 +97,14 @@ impl Machine for Platform<'_> {
         }
         instructions::invlpgb_all();
         instructions::tlbsync();
+    }
+
+    fn guest_request(
+        &mut self,
+        request: &MessagePage,
+        response: &mut MessagePage,
+        certificates: Option<&mut [u8]>,
+    ) -> Option<GuestRequestOutcome> {
+        psp_pages::exchange(self.cpu, request, response, certificates)
     }
 }

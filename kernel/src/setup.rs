@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use boot_handoff::{Handoff, PageRange, Parameters};
 use core::mem::offset_of;
-use hardware::boot::{Layout, copy_page};
+use hardware::boot::{Layout, copy_page, take_secrets_page};
 use hardware::cpu::Cpu;
 use hardware::termination::{Reason, terminate};
 use hardware::{cpu, processors, region};
@@ -11,9 +11,9 @@ use log::LevelFilter;
 use snp_abi::acpi::Madt;
 use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges};
 use snp_abi::rmp::Vmpl;
-use snp_abi::secrets::SecretsPage;
+use snp_abi::secrets::{SecretsPage, VMPCK_BYTES};
 use spin::{Mutex, Once};
-use svsm_protocol::{Ledger, PageState, Registry, Svsm};
+use svsm_protocol::{Ledger, PageState, PspChannel, Registry, Svsm};
 use zerocopy::{FromBytes, FromZeros};
 
 /// Level at which the guest runs.
@@ -87,12 +87,23 @@ pub fn facts(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
 }
 
 fn keep_secrets(handoff: &Handoff) {
-    let page = copy_page(handoff.secrets_page);
+    let page = take_secrets_page(handoff.secrets_page);
     let Ok(secrets) = SecretsPage::read_from_bytes(&page) else { terminate(Reason::SecretsPage) };
     if secrets.version == 0 || secrets.vmpcks.iter().any(|key| key.iter().all(|byte| *byte == 0)) {
         terminate(Reason::SecretsPage);
     }
     *SECRETS.lock() = Some(secrets);
+}
+
+/// Moves VMPL0's own key out of the secrets: from here on only the channel has it.
+fn channel() -> PspChannel {
+    match &mut *SECRETS.lock() {
+        Some(secrets) => {
+            let [own, ..] = &mut secrets.vmpcks;
+            PspChannel::new(core::mem::replace(own, [0; VMPCK_BYTES]))
+        }
+        None => terminate(Reason::SecretsPage),
+    }
 }
 
 /// The secrets page for the guest: without VMPL0's key, with the way to this firmware.
@@ -183,7 +194,7 @@ fn services(facts: &Facts) -> Result<Svsm, svsm_protocol::OutOfMemory> {
     }
     ledger.assign(region::start(), (region::end() - region::start()) >> 12, PageState::Own)?;
     let registry = Registry::new(&facts.apic_ids)?;
-    Ok(Svsm { ledger, registry, guest_vmpl: GUEST_VMPL.to_wire() })
+    Ok(Svsm { ledger, registry, guest_vmpl: GUEST_VMPL.to_wire(), channel: channel(), vtpm: None })
 }
 
 /// Starts every other vCPU at VMPL0; each waits for a guest of its own.

@@ -85,11 +85,15 @@ pub fn copy_page(physical: u64) -> [u8; PAGE_LENGTH] {
     bytes
 }
 
-/// Overwrites a launched page of the firmware's own region with zeros: the secrets page, once its keys are taken.
-///
-/// # Safety
-/// Nothing may refer to the page.
-pub unsafe fn erase_page(physical: u64) {
-    // SAFETY: the page lies in the region; the caller answers for its users.
-    unsafe { instructions::zero(region::virtual_address(physical), PAGE_LENGTH as u64) };
+/// Copies the secrets page out and overwrites it with zeros, so that its keys are nowhere but in the copy.
+pub fn take_secrets_page(physical: u64) -> [u8; PAGE_LENGTH] {
+    let bytes = copy_page(physical);
+    let place = region::virtual_address(physical);
+    if cpuid::page().is_some_and(|page| core::ptr::from_ref(page) as u64 == place) {
+        terminate(Reason::Handoff);
+    }
+    // SAFETY: the measured record names the page. It lies in the region and holds nothing of Rust's: of the launched pages
+    // only the CPUID page, which was ruled out, and the record are referenced, and the record is mapped read-only.
+    unsafe { instructions::zero(place, PAGE_LENGTH as u64) };
+    bytes
 }

@@ -5,12 +5,13 @@
 use crate::frames::OutOfMemory;
 use crate::instructions;
 use crate::msr_protocol;
-use crate::shared::SharedPage;
+use crate::shared::{SharedBuffer, SharedPage};
 use crate::termination::{Reason, terminate};
 use core::mem::offset_of;
 use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::ghcb::ap_creation::ApCreation;
 use snp_abi::ghcb::event::{ExitCode, HostAnswer, IoInformation, IoSize, MSR_READ, MSR_WRITE};
+use snp_abi::ghcb::guest_request::GuestRequestOutcome;
 use snp_abi::ghcb::msr_protocol::Request;
 use snp_abi::ghcb::page::{GhcbField, GhcbPage, SHARED_BUFFER_BYTES, SHARED_BUFFER_OFFSET, ValidBitmap};
 use snp_abi::ghcb::page_state::{PageOperation, PageStateEntry, PageStateWord};
@@ -165,6 +166,24 @@ impl Ghcb {
         } else {
             Err(Refused)
         }
+    }
+
+    /// Hands a sealed message to the security processor; with data pages as an extended request.
+    pub fn guest_request(
+        &mut self,
+        request: &SharedPage,
+        response: &SharedPage,
+        data: Option<&SharedBuffer>,
+    ) -> Result<GuestRequestOutcome, Refused> {
+        let code = match data {
+            Some(data) => {
+                self.set(GhcbField::Rax, data.physical());
+                self.set(GhcbField::Rbx, (data.bytes() as u64) / PAGE_BYTES);
+                ExitCode::ExtendedGuestRequest
+            }
+            None => ExitCode::GuestRequest,
+        };
+        self.call(code, request.physical(), response.physical()).map(GuestRequestOutcome::decode)
     }
 
     /// Asks for the list of APIC ids in `buffer`: a count, then the ids, 32 bits each. The host may write anything there.

@@ -79,6 +79,11 @@ impl<'a> CertificateTable<'a> {
         self.iter().find(|(found, _)| *found == guid).map(|(_, blob)| blob)
     }
 
+    /// Where each row's blob ends, from the start of the table.
+    pub fn ends(&self) -> impl Iterator<Item = usize> {
+        self.rows.iter().map(|row| (row.offset.get() as usize).saturating_add(row.length.get() as usize))
+    }
+
     fn blob(&self, row: &CertificateEntry) -> Option<&'a [u8]> {
         let start = row.offset.get() as usize;
         self.buffer.get(start..start.checked_add(row.length.get() as usize)?)

@@ -23,7 +23,7 @@ pub fn unsupported(_: &mut Request<'_>) -> Result<(), Failure> {
 /// QUERY_PROTOCOL: RCX names a protocol and a version; RCX comes back with the versions served, or 0.
 pub fn query_protocol(request: &mut Request<'_>) -> Result<(), Failure> {
     let query = ProtocolQuery::decode(request.arguments.rcx);
-    let versions = call_table::protocol(query.protocol).map(|protocol| protocol.versions);
+    let versions = call_table::protocol(request.svsm, query.protocol).map(|protocol| protocol.versions);
     let served = versions.filter(|(least, most)| (*least..=*most).contains(&query.version));
     request.arguments.rcx = protocol_versions(served.map(|(least, most)| (most, least)));
     Ok(())

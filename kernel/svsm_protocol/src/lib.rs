@@ -19,18 +19,24 @@
 
 extern crate alloc;
 
+mod attestation;
 mod call_table;
 mod core_calls;
 mod failure;
+mod guest_memory;
 mod ledger;
 mod machine;
+mod psp_channel;
 mod pvalidate;
 mod registry;
 mod serve;
+mod vtpm;
 
 pub use call_table::{Call, PROTOCOLS, Protocol};
 pub use failure::{Failure, Fatal, Refusal};
 pub use ledger::{Claim, ClaimError, GuestAddress, GuestPage, Ledger, OutOfMemory, PageState};
 pub use machine::{AccessChange, GuestAccess, Machine, Validation};
+pub use psp_channel::{CERTIFICATE_BYTES, CERTIFICATE_PAGES, MessagePage, PspChannel};
 pub use registry::{Registry, VcpuContext};
 pub use serve::{Arguments, Served, Svsm, Vcpu};
+pub use vtpm::{Vtpm, VtpmError};

@@ -2,7 +2,9 @@
 
 use crate::failure::Fatal;
 use crate::ledger::GuestPage;
+use crate::psp_channel::MessagePage;
 use snp_abi::address::PageSize;
+use snp_abi::ghcb::guest_request::GuestRequestOutcome;
 
 /// What the guest's VMPL may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,4 +59,13 @@ pub trait Machine {
     ) -> Result<AccessChange, Fatal>;
     /// Flushes all translations of the guest on all vCPUs, and waits for it.
     fn flush_translations(&mut self);
+    /// Hands a sealed message to the host for the security processor; with `certificates` as an extended request, for which
+    /// the slice is the room offered. Where the host says that it is answered, `response` and `certificates` are private
+    /// copies of what it left. None if the host refuses the event itself.
+    fn guest_request(
+        &mut self,
+        request: &MessagePage,
+        response: &mut MessagePage,
+        certificates: Option<&mut [u8]>,
+    ) -> Option<GuestRequestOutcome>;
 }

@@ -4,7 +4,10 @@ use crate::call_table;
 use crate::failure::{Failure, Fatal, Refusal};
 use crate::ledger::Ledger;
 use crate::machine::Machine;
+use crate::psp_channel::PspChannel;
 use crate::registry::{Registry, VcpuContext};
+use crate::vtpm::Vtpm;
+use alloc::boxed::Box;
 use core::mem::offset_of;
 use snp_abi::svsm::{CALL_PENDING_OFFSET, CallNumber, ResultCode};
 use snp_abi::vmsa::Vmsa;
@@ -18,6 +21,10 @@ pub struct Svsm {
     pub registry: Registry,
     /// The guest's VMPL, 1 to 3.
     pub guest_vmpl: u8,
+    /// The way to the security processor.
+    pub channel: PspChannel,
+    /// The TPM, if there is one.
+    pub vtpm: Option<Box<dyn Vtpm>>,
 }
 
 /// Number of a vCPU.
@@ -92,10 +99,8 @@ impl Svsm {
         context: &mut VcpuContext,
         arguments: &mut Arguments,
     ) -> Result<(), Failure> {
-        let Some(call) = call_table::call(number) else {
-            let known = call_table::protocol(number.protocol).is_some();
-            return Err(if known { Refusal::UnsupportedCall } else { Refusal::UnsupportedProtocol }.into());
-        };
+        let protocol = call_table::protocol(self, number.protocol).ok_or(Refusal::UnsupportedProtocol)?;
+        let call = protocol.call(number.call).ok_or(Refusal::UnsupportedCall)?;
         let mut request = Request { svsm: self, machine, context, arguments: *arguments };
         let outcome = (call.handler)(&mut request);
         *arguments = request.arguments;

@@ -11,6 +11,7 @@
 #![no_main]
 #![expect(unsafe_code, reason = "a bare-metal program whose purpose is raw access to the machine")]
 
+mod attest;
 mod boot;
 mod cases;
 mod check;

@@ -1,5 +1,6 @@
 //! The table of cases, and the run over it.
 
+mod attestation;
 pub mod bench;
 mod calling_area;
 mod calls;
@@ -156,6 +157,23 @@ const CASES: &[Case] = &[
     case!(vcpu_refused::deleting_the_own_vmsa_is_refused),
     case!(vcpu_refused::deleting_twice_is_refused),
     case!(vcpu_refused::refused_vmsa_keeps_its_contents_and_rights),
+    case!(attestation::attestation_protocol_version_1_is_served),
+    case!(attestation::unknown_attestation_call_is_refused),
+    case!(attestation::all_services_are_attested),
+    case!(attestation::certificates_come_with_the_report),
+    case!(attestation::report_without_certificates),
+    case!(attestation::nonces_of_1_to_64_bytes_are_taken),
+    case!(attestation::two_reports_with_one_nonce_differ_only_where_they_may),
+    case!(attestation::small_report_buffer_is_told_the_size),
+    case!(attestation::small_manifest_buffer_is_told_the_size),
+    case!(attestation::small_certificate_buffer_is_told_the_size),
+    case!(attestation::unaligned_attestation_buffers_are_refused),
+    case!(attestation::nonce_across_pages_is_refused),
+    case!(attestation::reserved_attestation_fields_are_refused),
+    case!(attestation::attestation_buffers_outside_of_private_memory_are_refused),
+    case!(attestation::attestation_operation_must_be_private_and_in_one_page),
+    case!(attestation::unknown_service_is_refused),
+    case!(attestation::attestation_works_after_many_refusals),
     case!(many_vcpus::second_vcpu_runs_and_calls, 2),
     case!(many_vcpus::vcpu_is_deleted_and_created_again, 2),
     case!(many_vcpus::next_vmsa_may_be_created_before_the_last_is_deleted, 2),
