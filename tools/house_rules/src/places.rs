@@ -82,7 +82,7 @@ pub const PLACES: &[Place] = &[
         uses: &["model", "snp_abi"],
         kind: Kind::HoldsUnsafe,
     },
-    Place { name: "svsm_verify", folder: "tools/svsm_verify", uses: &["snp_abi"], kind: Kind::Host },
+    Place { name: "svsm_verify", folder: "tools/svsm_verify", uses: &["igvm", "snp_abi"], kind: Kind::Host },
     Place { name: "tpm_simulator", folder: "tools/tpm_simulator", uses: &["tpm"], kind: Kind::Host },
 ];
 
