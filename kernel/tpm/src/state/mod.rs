@@ -1,6 +1,7 @@
 //! Everything that a running TPM knows, and which records of it are durable.
 
 pub mod audit;
+pub mod blob;
 pub mod entity;
 pub mod records;
 pub mod startup;
