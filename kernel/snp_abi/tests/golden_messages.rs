@@ -3,14 +3,15 @@
 
 use snp_abi::certificates::{self, CertificateTable, InvalidCertificateTable};
 use snp_abi::guest_message::{
-    ExpectedMessage, InvalidHeader, MessageHeader, MessageStatus, MessageType, ReportRequest,
-    ReportResponseHeader, nonce,
+    ExpectedMessage, InvalidHeader, KeyRequest, KeyResponse, MessageHeader, MessageStatus, MessageType,
+    ReportRequest, ReportResponseHeader, TSC_INFORMATION_REQUEST_BYTES, TscInformationResponse, nonce,
 };
 use snp_abi::guid::Guid;
 use snp_abi::report::{
     AttestationReport, FirmwareVersion, InvalidReport, KeyInformation, PlatformInformation, SigningKey,
 };
 use snp_abi::rmp::Vmpl;
+use snp_abi::secrets::SecretsPage;
 use snp_abi::tcb::Generation;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -80,6 +81,67 @@ fn report_payloads_are_laid_out_as_linux_reads_them() {
     assert_eq!(response.as_bytes()[..8], [0x16, 0, 0, 0, 0xA0, 4, 0, 0]);
 }
 
+#[test]
+fn key_payloads_are_laid_out_as_linux_and_openvmm_have_them() {
+    // struct snp_derived_key_req behind root_key_select, rsvd: guest_field_select, vmpl, guest_svn, tcb_version.
+    let request = KeyRequest {
+        root_key_select: 1,
+        reserved: 0,
+        guest_field_select: 0b10_1001,
+        vmpl: 2,
+        guest_svn: 0x0102_0304,
+        tcb_version: 0xD100_0000_0000_0A04,
+    };
+    let expected: [u8; 0x20] = [
+        1, 0, 0, 0, 0, 0, 0, 0, 0x29, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 4, 3, 2, 1, 4, 0x0A, 0, 0, 0, 0, 0,
+        0xD1,
+    ];
+    assert_eq!(request.as_bytes(), expected);
+    let mut bytes = [0; 0x40];
+    bytes[0] = 0x16;
+    bytes[0x20] = 0x77;
+    let response = KeyResponse::read_from_bytes(&bytes).unwrap();
+    assert_eq!(
+        (response.status, response.derived_key[0]),
+        (MessageStatus::InvalidParameters.to_wire(), 0x77)
+    );
+}
+
+#[test]
+fn the_tsc_information_is_linux_snp_tsc_info_resp() {
+    assert_eq!(TSC_INFORMATION_REQUEST_BYTES, 128);
+    let mut bytes = [0; 128];
+    bytes[0x08..0x10].copy_from_slice(&0x1_0000_0001_u64.to_le_bytes());
+    bytes[0x10..0x18].copy_from_slice(&0xFFFF_FFFF_FFFF_FFF0_u64.to_le_bytes());
+    bytes[0x18..0x1C].copy_from_slice(&200_u32.to_le_bytes());
+    let response = TscInformationResponse::read_from_bytes(&bytes).unwrap();
+    assert_eq!(response.status, 0);
+    assert_eq!((response.tsc_scale, response.tsc_offset), (0x1_0000_0001, 0xFFFF_FFFF_FFFF_FFF0));
+    assert_eq!(response.tsc_factor, 200);
+    assert_eq!(response.as_bytes(), bytes);
+}
+
+#[test]
+fn the_secrets_page_is_linux_snp_secrets_page() {
+    let mut bytes = [0; 4096];
+    bytes[0x000] = 3; // version
+    bytes[0x004] = 1; // IMI
+    bytes[0x008..0x00C].copy_from_slice(&[0x11, 0x0F, 0xA0, 0]); // FMS
+    for (key, fill) in [(0x020, 0xA0), (0x040, 0xA1), (0x060, 0xA2), (0x080, 0xA3)] {
+        bytes[key..key + 32].fill(fill);
+    }
+    bytes[0x0A8] = 9; // OS area: message count of VMPL2
+    bytes[0x100] = 0x55; // VMSA tweak bitmap
+    bytes[0x15C] = 2; // SVSM guest VMPL
+    bytes[0x160] = 200; // TSC factor
+    let page = SecretsPage::read_from_bytes(&bytes).unwrap();
+    assert_eq!((page.version, page.flags, page.family_model_stepping), (3, 1, 0x00A0_0F11));
+    assert_eq!(page.vmpcks, [[0xA0; 32], [0xA1; 32], [0xA2; 32], [0xA3; 32]]);
+    assert_eq!(page.guest_area.message_counts_low, [0, 0, 9, 0]);
+    assert_eq!((page.vmsa_tweak_bitmap[0], page.svsm.guest_vmpl, page.tsc_factor), (0x55, 2, 200));
+    assert_eq!(page.as_bytes(), bytes);
+}
+
 fn report_bytes(version: u8) -> Vec<u8> {
     let mut bytes = vec![0; 0x4A0];
     bytes[0] = version;
@@ -133,6 +195,21 @@ fn a_version_2_report_names_no_generation() {
     let mut bytes = report_bytes(2);
     bytes[0x188] = 0x19;
     assert_eq!(AttestationReport::parse(&bytes).unwrap().generation(), None);
+}
+
+#[test]
+fn a_version_5_report_carries_tcbs_and_mitigation_vectors() {
+    let mut bytes = report_bytes(5);
+    bytes[0x38] = 0x38; // CURRENT_TCB
+    bytes[0x180] = 0x18; // REPORTED_TCB
+    bytes[0x1E0] = 0x1E; // COMMITTED_TCB
+    bytes[0x1F0] = 0x1F; // LAUNCH_TCB
+    bytes[0x1F8] = 0xF8; // LAUNCH_MIT_VECTOR
+    bytes[0x200] = 0x20; // CURRENT_MIT_VECTOR
+    let report = AttestationReport::parse(&bytes).unwrap();
+    let tcbs = [report.current_tcb, report.reported_tcb, report.committed_tcb, report.launch_tcb];
+    assert_eq!(tcbs.map(|tcb| tcb.0), [0x38, 0x18, 0x1E, 0x1F]);
+    assert_eq!((report.launch_mitigations, report.current_mitigations), (0xF8, 0x20));
 }
 
 #[test]
