@@ -40,10 +40,9 @@ pub unsafe fn pvalidate(virtual_address: u64, size: PageSize, validate: bool) ->
     (status, carry != 0)
 }
 
-/// Reads the first and the last byte of each small page, with the guest's key: affected processors then evict every line
-/// of the page that the host left in a cache (CVE-2024-36331, and CVE-2025-38560 for Linux, which does
-/// the same). CPUID
-/// 0x8000001F EBX bit 31 says that it is not needed; two reads cost less than asking.
+/// Reads the first and the last byte of each small page with the guest's key: affected processors then evict every line of
+/// the page that the host left in a cache (CVE-2024-36331; Linux and edk2 do the same after PVALIDATE). CPUID 0x8000001F EBX
+/// bit 31 says where it is not needed; two reads cost less than asking.
 ///
 /// # Safety
 /// The range must be validated, and mapped as private.

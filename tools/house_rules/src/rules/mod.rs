@@ -10,6 +10,7 @@ mod outside_paths;
 mod readme_table;
 mod safety_comments;
 mod sizes;
+mod termination_codes;
 mod unfinished;
 mod unsafe_confinement;
 
@@ -80,6 +81,11 @@ pub const RULES: &[Rule] = &[
         name: "sizes",
         asks: "files and functions stay small, tables and tests aside",
         check: sizes::check,
+    },
+    Rule {
+        name: "termination-codes",
+        asks: "the firmware's termination codes and their table for users agree",
+        check: termination_codes::check,
     },
     Rule { name: "unfinished", asks: "nothing is left to be done later", check: unfinished::check },
     Rule {
