@@ -5,13 +5,17 @@
 //! [`command_table`](crate::command_table). A handler takes its parameters, checks everything, and then changes: only the
 //! first part may fail.
 
+pub mod attestation;
+pub mod authorization;
 pub mod capability;
 pub mod context;
 pub mod hierarchy;
+pub mod nonvolatile;
 pub mod objects;
 pub mod pcr;
 pub mod random;
 pub mod sessions;
+pub mod signing;
 pub mod startup;
 
 use crate::call::Handler;
@@ -27,4 +31,8 @@ pub const CHAPTERS: &[&[(CommandCode, Handler)]] = &[
     hierarchy::HANDLERS,
     context::HANDLERS,
     capability::HANDLERS,
+    attestation::HANDLERS,
+    signing::HANDLERS,
+    authorization::HANDLERS,
+    nonvolatile::HANDLERS,
 ];

@@ -5,6 +5,7 @@ pub mod checks;
 pub mod creation;
 pub mod protection;
 pub mod secret_sharing;
+pub mod signing;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

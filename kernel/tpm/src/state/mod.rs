@@ -2,11 +2,12 @@
 
 pub mod audit;
 pub mod blob;
+pub mod commitments;
 pub mod entity;
 pub mod records;
 pub mod startup;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 
 use crate::clock::Clock;
 use crate::command_table::COMMANDS;
@@ -23,6 +24,7 @@ use crate::structures::tickets::StartupType;
 use crate::wire::Result;
 
 pub use audit::CommandAudit;
+pub use commitments::Commitments;
 pub use records::Record;
 
 /// The state of the TPM.
@@ -47,8 +49,7 @@ pub struct State {
     pub orderly: Option<StartupType>,
     /// TPM2_SelfTest was asked for everything.
     pub fully_tested: bool,
-    /// Commit counter and nonce of the ephemeral keys of TPM2_Commit and TPM2_EC_Ephemeral.
-    pub commits: BTreeMap<u16, u64>,
+    pub commitments: Commitments,
     dirty: BTreeSet<Record>,
 }
 
@@ -71,7 +72,7 @@ impl State {
             read_only: false,
             orderly: None,
             fully_tested: false,
-            commits: BTreeMap::new(),
+            commitments: Commitments::default(),
             dirty: BTreeSet::new(),
         };
         Record::FIXED.iter().for_each(|record| state.mark(*record));

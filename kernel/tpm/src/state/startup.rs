@@ -1,6 +1,5 @@
 //! What power cycles do: TPM reset, TPM restart, TPM resume. Part 1, section on operational states; Part 3, TPM2_Startup.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::records::{put_option, read_option, read_secret};
@@ -36,6 +35,7 @@ impl State {
             self.clock.total_reset_count = self.clock.total_reset_count.saturating_add(1);
             self.clock.restart_count = 0;
             self.sessions = Sessions::default();
+            self.commitments.renew(&mut self.random);
             self.audit.digest = None;
             self.pcrs.update_counter = 0;
             self.pcrs.auth = Secret::new();
@@ -56,7 +56,6 @@ impl State {
         self.sessions.drop_loaded();
         self.clock.safe = self.orderly.is_some();
         self.objects = Slots::default();
-        self.commits = BTreeMap::new();
         self.dictionary_attack.start_up();
         if start == Start::Reset && self.pcrs.next_allocation.is_some() {
             self.pcrs.apply_allocation();
@@ -128,6 +127,7 @@ impl State {
         }
         let audit = self.audit.digest.as_ref().map(|digest| Secret::from(digest.as_bytes()));
         put_option(out, audit.as_ref());
+        self.commitments.marshal(out);
         self.sessions.put_saved(out);
     }
 
@@ -166,6 +166,7 @@ impl State {
         let audit: Option<AuditDigest> = read_option(reader)?;
         self.audit.digest =
             audit.and_then(|audit| crate::crypto::hash::Digest::from_slice(audit.0.as_bytes()));
+        self.commitments = reader.read()?;
         self.sessions.read_saved(reader)
     }
 
