@@ -3,7 +3,7 @@
 use crate::call_table;
 use crate::failure::{Failure, Refusal};
 use crate::ledger::{Claim, GuestAddress, GuestPage, PageState};
-use crate::machine::{AccessChange, GuestAccess};
+use crate::machine::{AccessChange, GuestAccess, Machine};
 use crate::registry::VcpuContext;
 use crate::serve::Request;
 use core::mem::offset_of;
@@ -72,9 +72,6 @@ pub fn create_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
     }
     let apic_id = u32::try_from(request.arguments.r8).map_err(|_| Refusal::InvalidParameter)?;
     let vcpu = request.svsm.registry.by_apic_id(apic_id).ok_or(Refusal::InvalidParameter)?;
-    if !request.svsm.registry.has_room(vcpu) {
-        return Err(Refusal::InvalidRequest.into());
-    }
     let vmsa = claim_guest_page(request, vmsa)?;
     let calling_area = match claim_guest_page(request, calling_area) {
         Ok(claim) => claim,
@@ -83,36 +80,39 @@ pub fn create_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
             return Err(refusal.into());
         }
     };
-    match make_vmsa(request, vmsa.page()) {
-        Ok(()) => {}
-        Err(failure) => {
-            request.svsm.ledger.settle(vmsa, PageState::Guest);
-            request.svsm.ledger.settle(calling_area, PageState::Guest);
-            return Err(failure);
-        }
-    }
     let context = VcpuContext { vmsa: vmsa.page(), calling_area: calling_area.page() };
-    request.machine.write(context.calling_area, 0, &CALLING_AREA_HEADER);
-    if let Err(refusal) = request.svsm.registry.add(vcpu, context) {
-        // Another vCPU took the last place meanwhile.
-        unmake_vmsa(request, vmsa.page())?;
-        request.svsm.ledger.settle(vmsa, PageState::Guest);
-        request.svsm.ledger.settle(calling_area, PageState::Guest);
-        return Err(refusal.into());
+    let made = make_vcpu(request, vcpu, context);
+    let (vmsa_state, area_state) = match made {
+        Ok(()) => (PageState::Vmsa, PageState::CallingArea),
+        Err(Failure::Refusal(_)) => (PageState::Guest, PageState::Guest),
+        Err(Failure::Fatal(_)) => return made,
+    };
+    request.svsm.ledger.settle(vmsa, vmsa_state);
+    request.svsm.ledger.settle(calling_area, area_state);
+    made
+}
+
+/// The part of CREATE_VCPU between claim and settlement: both pages are nobody else's meanwhile.
+fn make_vcpu(request: &mut Request<'_>, vcpu: usize, context: VcpuContext) -> Result<(), Failure> {
+    request.svsm.registry.reserve(vcpu, context)?;
+    let made = make_vmsa(request, &context);
+    match made {
+        Ok(()) => request.svsm.registry.confirm(vcpu, &context),
+        Err(_) => request.svsm.registry.cancel(vcpu, &context),
     }
-    request.svsm.ledger.settle(vmsa, PageState::Vmsa);
-    request.svsm.ledger.settle(calling_area, PageState::CallingArea);
-    Ok(())
+    made
 }
 
 /// Takes the page from the guest first, then looks at it, then makes it a VMSA: the guest cannot change what was checked.
-fn make_vmsa(request: &mut Request<'_>, page: GuestPage) -> Result<(), Failure> {
+fn make_vmsa(request: &mut Request<'_>, context: &VcpuContext) -> Result<(), Failure> {
+    let page = context.vmsa;
     request.machine.set_access(page, PageSize::Small, GuestAccess::None)?;
     request.machine.flush_translations();
     if !is_acceptable(request, page) {
         request.machine.set_access(page, PageSize::Small, GuestAccess::Full)?;
         return Err(Refusal::InvalidParameter.into());
     }
+    request.machine.write(context.calling_area, 0, &CALLING_AREA_HEADER);
     request.machine.set_access(page, PageSize::Small, GuestAccess::Vmsa)?;
     Ok(())
 }
@@ -132,40 +132,44 @@ fn is_acceptable(request: &mut Request<'_>, page: GuestPage) -> bool {
     vmpl == [request.svsm.guest_vmpl] && efer & EFER_SVME != 0 && features == own_features
 }
 
-/// Gives a former VMSA back to the guest as ordinary memory.
-fn unmake_vmsa(request: &mut Request<'_>, page: GuestPage) -> Result<AccessChange, Failure> {
-    if request.machine.set_access(page, PageSize::Small, GuestAccess::None)? == AccessChange::InUse {
-        return Ok(AccessChange::InUse);
-    }
-    request.machine.flush_translations();
-    Ok(request.machine.set_access(page, PageSize::Small, GuestAccess::Full)?)
-}
-
 /// DELETE_VCPU: RCX is the VMSA of a vCPU that does not run.
 pub fn delete_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
     let address = request.arguments.rcx;
     if !is_aligned(address, PageSize::Small) || address == request.context.vmsa.address() {
         return Err(Refusal::InvalidParameter.into());
     }
-    let (vcpu, context) = request.svsm.registry.remove(address)?;
-    // From here on the host cannot enter the VMSA any more, even while the page still is one.
-    let efer = set_runnable(request, context.vmsa, false);
-    if unmake_vmsa(request, context.vmsa)? == AccessChange::InUse {
-        set_runnable(request, context.vmsa, efer);
-        let _ = request.svsm.registry.add(vcpu, context);
+    let (ledger, machine) = (&request.svsm.ledger, &mut *request.machine);
+    request.svsm.registry.remove(address, |context| {
+        let is_own = ledger.state(GuestAddress(address)) == PageState::Own;
+        unmake_vmsa(machine, context.vmsa, is_own)?;
+        if !is_own {
+            ledger.change_role(context.vmsa, PageState::Guest);
+        }
+        ledger.change_role(context.calling_area, PageState::Guest);
+        Ok(())
+    })
+}
+
+/// Gives a former VMSA back to the guest as ordinary memory; the first one lies in the firmware's own memory and stays there.
+///
+/// RMPADJUST refuses a VMSA that runs, so its first success is the moment from which on the host cannot enter it (APM volume 2,
+/// 15.36.12); what is refused has not changed anything.
+fn unmake_vmsa(machine: &mut dyn Machine, page: GuestPage, is_own: bool) -> Result<(), Failure> {
+    if machine.set_access(page, PageSize::Small, GuestAccess::None)? == AccessChange::InUse {
         return Err(Refusal::InvalidRequest.into());
     }
-    request.svsm.ledger.change_role(context.vmsa, PageState::Guest);
-    request.svsm.ledger.change_role(context.calling_area, PageState::Guest);
+    machine.flush_translations();
+    clear_svme(machine, page);
+    if !is_own {
+        machine.set_access(page, PageSize::Small, GuestAccess::Full)?;
+    }
     Ok(())
 }
 
-/// Sets EFER.SVME of a VMSA; returns what it was.
-fn set_runnable(request: &mut Request<'_>, vmsa: GuestPage, runnable: bool) -> bool {
+/// Makes a VMSA one that cannot run, should its page become one again.
+fn clear_svme(machine: &mut dyn Machine, vmsa: GuestPage) {
     let mut bytes = [0; 8];
-    request.machine.read(vmsa, offset_of!(Vmsa, efer), &mut bytes);
-    let old = u64::from_le_bytes(bytes);
-    let new = if runnable { old | EFER_SVME } else { old & !EFER_SVME };
-    request.machine.write(vmsa, offset_of!(Vmsa, efer), &new.to_le_bytes());
-    old & EFER_SVME != 0
+    machine.read(vmsa, offset_of!(Vmsa, efer), &mut bytes);
+    let efer = u64::from_le_bytes(bytes) & !EFER_SVME;
+    machine.write(vmsa, offset_of!(Vmsa, efer), &efer.to_le_bytes());
 }

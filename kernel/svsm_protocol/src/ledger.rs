@@ -281,7 +281,9 @@ impl Ledger {
                 // A page that is claimed alone lies in a chunk that is split already, or is wholly busy: no allocation can fail.
                 let _ = chunk.set(number, state);
                 // Guests work through memory upwards: when the last page of a chunk is done, the chunk may be one again.
+                // Pages with a role keep their own entries, so that the end of the role needs no allocation.
                 if number == LAST_PAGE
+                    && matches!(state, PageState::Guest | PageState::Unvalidated)
                     && let Some(state) = chunk.uniform()
                 {
                     *chunk = Chunk::Uniform(state);

@@ -3,7 +3,7 @@
 //! A vCPU may have a few VMSAs at a time: Linux and OVMF create the next one before they delete the last. Which
 //! one runs is between guest and host; the one whose calling area has a call pending is the one that called.
 
-use crate::failure::Refusal;
+use crate::failure::{Failure, Refusal};
 use crate::ledger::{GuestPage, OutOfMemory};
 use alloc::vec::Vec;
 use spin::Mutex;
@@ -20,10 +20,21 @@ pub struct VcpuContext {
     pub calling_area: GuestPage,
 }
 
+/// What happens with a VMSA at this moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It is being made: nobody may call from it or delete it yet.
+    Preparing,
+    /// The guest runs it, or may.
+    Ready,
+    /// A call that came from it is served.
+    Serving,
+}
+
 #[derive(Clone, Copy)]
 struct Entry {
     context: VcpuContext,
-    serving: bool,
+    phase: Phase,
 }
 
 struct Slot {
@@ -61,8 +72,18 @@ impl Registry {
         self.slots.iter().position(|slot| slot.apic_id == apic_id)
     }
 
-    /// Gives a vCPU one more VMSA.
+    /// Gives a vCPU one more VMSA, which is complete.
     pub fn add(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
+        self.insert(vcpu, Entry { context, phase: Phase::Ready })
+    }
+
+    /// Takes a vCPU's place for a VMSA that is about to be made; [`Self::confirm`] or [`Self::cancel`] follows. The place
+    /// comes first because a finished VMSA may run at once, and then cannot be taken back.
+    pub(crate) fn reserve(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
+        self.insert(vcpu, Entry { context, phase: Phase::Preparing })
+    }
+
+    fn insert(&self, vcpu: usize, entry: Entry) -> Result<(), Refusal> {
         let slot = self.slots.get(vcpu).ok_or(Refusal::InvalidParameter)?;
         let mut entries = slot.entries.lock();
         if entries.last().is_some_and(Option::is_some) {
@@ -70,33 +91,52 @@ impl Registry {
         }
         entries.rotate_right(1);
         if let Some(first) = entries.first_mut() {
-            *first = Some(Entry { context, serving: false });
+            *first = Some(entry);
         }
         Ok(())
     }
 
-    /// Whether a vCPU has room for one more VMSA.
-    pub fn has_room(&self, vcpu: usize) -> bool {
-        self.slots.get(vcpu).is_some_and(|slot| slot.entries.lock().last().is_some_and(Option::is_none))
+    /// The reserved place's VMSA is complete.
+    pub(crate) fn confirm(&self, vcpu: usize, context: &VcpuContext) {
+        self.replace(vcpu, context, Some(Entry { context: *context, phase: Phase::Ready }));
     }
 
-    /// Takes a VMSA out; refused while a call that came from it is served.
-    pub fn remove(&self, vmsa: u64) -> Result<(usize, VcpuContext), Refusal> {
-        for (vcpu, slot) in self.slots.iter().enumerate() {
-            let mut entries = slot.entries.lock();
-            let found =
-                entries.iter_mut().find(|entry| entry.is_some_and(|e| e.context.vmsa.address() == vmsa));
-            let Some(place) = found else { continue };
-            return match *place {
-                Some(entry) if !entry.serving => {
-                    *place = None;
-                    entries.sort_unstable_by_key(Option::is_none);
-                    Ok((vcpu, entry.context))
-                }
-                _ => Err(Refusal::Busy),
-            };
+    /// The reserved place's VMSA was not made.
+    pub(crate) fn cancel(&self, vcpu: usize, context: &VcpuContext) {
+        self.replace(vcpu, context, None);
+    }
+
+    fn replace(&self, vcpu: usize, context: &VcpuContext, new: Option<Entry>) {
+        let Some(slot) = self.slots.get(vcpu) else { return };
+        let mut entries = slot.entries.lock();
+        for place in entries.iter_mut() {
+            if place.is_some_and(|entry| entry.context.vmsa == context.vmsa) {
+                *place = new;
+            }
         }
-        Err(Refusal::InvalidParameter)
+        entries.sort_by_key(Option::is_none);
+    }
+
+    /// Takes a VMSA out if `give_back` succeeds, which runs while no call can come from this vCPU; refused while a call is
+    /// served that came from the VMSA.
+    pub(crate) fn remove(
+        &self,
+        vmsa: u64,
+        give_back: impl FnOnce(&VcpuContext) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for slot in &self.slots {
+            let mut entries = slot.entries.lock();
+            let found = entries.iter_mut().find(|e| e.is_some_and(|e| e.context.vmsa.address() == vmsa));
+            let Some(place) = found else { continue };
+            match *place {
+                Some(Entry { context, phase: Phase::Ready }) => give_back(&context)?,
+                _ => return Err(Refusal::Busy.into()),
+            }
+            *place = None;
+            entries.sort_by_key(Option::is_none);
+            return Ok(());
+        }
+        Err(Refusal::InvalidParameter.into())
     }
 
     /// The first context, newest first, that `is_calling` chooses; it is served until [`Self::finish`].
@@ -106,18 +146,14 @@ impl Registry {
         mut is_calling: impl FnMut(&VcpuContext) -> bool,
     ) -> Option<VcpuContext> {
         let mut entries = self.slots.get(vcpu)?.entries.lock();
-        let entry = entries.iter_mut().flatten().find(|entry| is_calling(&entry.context))?;
-        entry.serving = true;
+        let mut ready = entries.iter_mut().flatten().filter(|entry| entry.phase == Phase::Ready);
+        let entry = ready.find(|entry| is_calling(&entry.context))?;
+        entry.phase = Phase::Serving;
         Some(entry.context)
     }
 
     /// Ends the service of a context; its calling area may have moved meanwhile.
     pub(crate) fn finish(&self, vcpu: usize, context: &VcpuContext) {
-        let Some(slot) = self.slots.get(vcpu) else { return };
-        for entry in slot.entries.lock().iter_mut().flatten() {
-            if entry.context.vmsa == context.vmsa {
-                *entry = Entry { context: *context, serving: false };
-            }
-        }
+        self.replace(vcpu, context, Some(Entry { context: *context, phase: Phase::Ready }));
     }
 }
