@@ -52,7 +52,9 @@ pub fn remap_calling_area(request: &mut Request<'_>) -> Result<(), Failure> {
     let new = claim.page();
     request.machine.write(new, 0, &CALLING_AREA_HEADER);
     request.svsm.ledger.settle(claim, PageState::CallingArea);
-    request.svsm.ledger.change_role(old, PageState::Guest);
+    if !request.svsm.registry.move_area(request.context, new) {
+        request.svsm.ledger.change_role(old, PageState::Guest);
+    }
     request.context.calling_area = new;
     Ok(())
 }
@@ -73,32 +75,74 @@ pub fn create_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
     let apic_id = u32::try_from(request.arguments.r8).map_err(|_| Refusal::InvalidParameter)?;
     let vcpu = request.svsm.registry.by_apic_id(apic_id).ok_or(Refusal::InvalidParameter)?;
     let vmsa = claim_guest_page(request, vmsa)?;
-    let calling_area = match claim_guest_page(request, calling_area) {
-        Ok(claim) => claim,
+    let area = match claim_calling_area(request, vcpu, calling_area) {
+        Ok(area) => area,
         Err(refusal) => {
             request.svsm.ledger.settle(vmsa, PageState::Guest);
             return Err(refusal.into());
         }
     };
-    let context = VcpuContext { vmsa: vmsa.page(), calling_area: calling_area.page() };
-    let made = make_vcpu(request, vcpu, context);
+    let context = VcpuContext { vmsa: vmsa.page(), calling_area: area.page() };
+    let made = make_vcpu(request, vcpu, context, &area);
     let (vmsa_state, area_state) = match made {
         Ok(()) => (PageState::Vmsa, PageState::CallingArea),
         Err(Failure::Refusal(_)) => (PageState::Guest, PageState::Guest),
         Err(Failure::Fatal(_)) => return made,
     };
     request.svsm.ledger.settle(vmsa, vmsa_state);
-    request.svsm.ledger.settle(calling_area, area_state);
+    if let CallingArea::New(claim) = area {
+        request.svsm.ledger.settle(claim, area_state);
+    }
     made
 }
 
-/// The part of CREATE_VCPU between claim and settlement: both pages are nobody else's meanwhile.
-fn make_vcpu(request: &mut Request<'_>, vcpu: usize, context: VcpuContext) -> Result<(), Failure> {
-    request.svsm.registry.reserve(vcpu, context)?;
+/// The calling area of a vCPU that is being created.
+enum CallingArea {
+    /// Ordinary memory of the guest so far.
+    New(Claim),
+    /// That of another VMSA of the same vCPU: Linux names it again when it replugs a CPU, before it deletes the old VMSA.
+    Shared(GuestPage),
+}
+
+impl CallingArea {
+    fn page(&self) -> GuestPage {
+        match self {
+            Self::New(claim) => claim.page(),
+            Self::Shared(page) => *page,
+        }
+    }
+}
+
+fn claim_calling_area(request: &Request<'_>, vcpu: usize, address: u64) -> Result<CallingArea, Refusal> {
+    if request.svsm.registry.has_area(vcpu, address) {
+        return Ok(CallingArea::Shared(GuestPage::prepared_at_boot(address)));
+    }
+    claim_guest_page(request, address).map(CallingArea::New)
+}
+
+/// The part of CREATE_VCPU between claim and settlement: the claimed pages are nobody else's meanwhile.
+fn make_vcpu(
+    request: &mut Request<'_>,
+    vcpu: usize,
+    context: VcpuContext,
+    area: &CallingArea,
+) -> Result<(), Failure> {
+    match area {
+        CallingArea::New(_) => request.svsm.registry.reserve(vcpu, context)?,
+        CallingArea::Shared(_) => request.svsm.registry.reserve_sharing(vcpu, context)?,
+    }
     let made = make_vmsa(request, &context);
-    match made {
-        Ok(()) => request.svsm.registry.confirm(vcpu, &context),
-        Err(_) => request.svsm.registry.cancel(vcpu, &context),
+    match (&made, area) {
+        (Ok(()), _) => request.svsm.registry.confirm(vcpu, &context),
+        (Err(_), CallingArea::New(_)) => {
+            request.svsm.registry.cancel(vcpu, &context);
+        }
+        (Err(_), CallingArea::Shared(page)) => {
+            // Whoever had it may have been deleted meanwhile, and left it to us.
+            if !request.svsm.registry.cancel(vcpu, &context) {
+                request.svsm.ledger.change_role(*page, PageState::Guest);
+            }
+        }
     }
     made
 }
@@ -139,13 +183,15 @@ pub fn delete_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
         return Err(Refusal::InvalidParameter.into());
     }
     let (ledger, machine) = (&request.svsm.ledger, &mut *request.machine);
-    request.svsm.registry.remove(address, |context| {
+    request.svsm.registry.remove(address, |context, is_shared| {
         let is_own = ledger.state(GuestAddress(address)) == PageState::Own;
         unmake_vmsa(machine, context.vmsa, is_own)?;
         if !is_own {
             ledger.change_role(context.vmsa, PageState::Guest);
         }
-        ledger.change_role(context.calling_area, PageState::Guest);
+        if !is_shared {
+            ledger.change_role(context.calling_area, PageState::Guest);
+        }
         Ok(())
     })
 }

@@ -1,7 +1,8 @@
 //! The guest's vCPUs: which VMSAs and calling areas each has, and which one is being served.
 //!
 //! A vCPU may have a few VMSAs at a time: Linux and OVMF create the next one before they delete the last. Which
-//! one runs is between guest and host; the one whose calling area has a call pending is the one that called.
+//! one runs is between guest and host; the one whose calling area has a call pending is the one that called. When Linux
+//! replugs a CPU, both VMSAs have the same calling area: a page may be that of several VMSAs of one vCPU.
 
 use crate::failure::{Failure, Refusal};
 use crate::ledger::{GuestPage, OutOfMemory};
@@ -37,10 +38,24 @@ struct Entry {
     phase: Phase,
 }
 
+type Entries = [Option<Entry>; CONTEXTS];
+
+/// How many VMSAs have this calling area.
+fn users(entries: &Entries, calling_area: GuestPage) -> usize {
+    entries.iter().flatten().filter(|entry| entry.context.calling_area == calling_area).count()
+}
+
 struct Slot {
     apic_id: u32,
     /// Newest first; holes are at the end.
-    entries: Mutex<[Option<Entry>; CONTEXTS]>,
+    entries: Mutex<Entries>,
+}
+
+/// Whether a page is the calling area of a VMSA. One that is only being made does not count: if it is not made, its calling area
+/// becomes ordinary memory again.
+fn is_area(entries: &Entries, address: u64) -> bool {
+    let mut made = entries.iter().flatten().filter(|entry| entry.phase != Phase::Preparing);
+    made.any(|entry| entry.context.calling_area.address() == address)
 }
 
 /// All vCPUs of the VM, fixed at start.
@@ -74,20 +89,39 @@ impl Registry {
 
     /// Gives a vCPU one more VMSA, which is complete.
     pub fn add(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
-        self.insert(vcpu, Entry { context, phase: Phase::Ready })
+        self.insert(vcpu, Entry { context, phase: Phase::Ready }, |_| true)
+    }
+
+    /// Whether a page is at this moment the calling area of a VMSA that a vCPU has.
+    pub(crate) fn has_area(&self, vcpu: usize, address: u64) -> bool {
+        self.slots.get(vcpu).is_some_and(|slot| is_area(&slot.entries.lock(), address))
     }
 
     /// Takes a vCPU's place for a VMSA that is about to be made; [`Self::confirm`] or [`Self::cancel`] follows. The place
     /// comes first because a finished VMSA may run at once, and then cannot be taken back.
     pub(crate) fn reserve(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
-        self.insert(vcpu, Entry { context, phase: Phase::Preparing })
+        self.insert(vcpu, Entry { context, phase: Phase::Preparing }, |_| true)
     }
 
-    fn insert(&self, vcpu: usize, entry: Entry) -> Result<(), Refusal> {
+    /// As [`Self::reserve`], for a VMSA with the calling area of another; refused if that one is gone.
+    pub(crate) fn reserve_sharing(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
+        let area = context.calling_area.address();
+        self.insert(vcpu, Entry { context, phase: Phase::Preparing }, |entries| is_area(entries, area))
+    }
+
+    fn insert(
+        &self,
+        vcpu: usize,
+        entry: Entry,
+        is_allowed: impl FnOnce(&Entries) -> bool,
+    ) -> Result<(), Refusal> {
         let slot = self.slots.get(vcpu).ok_or(Refusal::InvalidParameter)?;
         let mut entries = slot.entries.lock();
         if entries.last().is_some_and(Option::is_some) {
             return Err(Refusal::InvalidRequest);
+        }
+        if !is_allowed(&entries) {
+            return Err(Refusal::InvalidAddress);
         }
         entries.rotate_right(1);
         if let Some(first) = entries.first_mut() {
@@ -101,13 +135,21 @@ impl Registry {
         self.replace(vcpu, context, Some(Entry { context: *context, phase: Phase::Ready }));
     }
 
-    /// The reserved place's VMSA was not made.
-    pub(crate) fn cancel(&self, vcpu: usize, context: &VcpuContext) {
-        self.replace(vcpu, context, None);
+    /// The reserved place's VMSA was not made; returns whether its calling area is still that of another one.
+    pub(crate) fn cancel(&self, vcpu: usize, context: &VcpuContext) -> bool {
+        self.replace(vcpu, context, None)
     }
 
-    fn replace(&self, vcpu: usize, context: &VcpuContext, new: Option<Entry>) {
-        let Some(slot) = self.slots.get(vcpu) else { return };
+    /// Gives the VMSA that is served another calling area; returns whether the old one is still that of another one.
+    pub(crate) fn move_area(&self, context: &VcpuContext, new: GuestPage) -> bool {
+        let moved = VcpuContext { calling_area: new, ..*context };
+        let entry = Entry { context: moved, phase: Phase::Serving };
+        (0..self.slots.len()).any(|vcpu| self.replace(vcpu, context, Some(entry)))
+    }
+
+    /// Changes the entry of a VMSA; returns whether the calling area that it had is still that of another one.
+    fn replace(&self, vcpu: usize, context: &VcpuContext, new: Option<Entry>) -> bool {
+        let Some(slot) = self.slots.get(vcpu) else { return false };
         let mut entries = slot.entries.lock();
         for place in entries.iter_mut() {
             if place.is_some_and(|entry| entry.context.vmsa == context.vmsa) {
@@ -115,21 +157,25 @@ impl Registry {
             }
         }
         entries.sort_by_key(Option::is_none);
+        users(&entries, context.calling_area) > 0
     }
 
-    /// Takes a VMSA out if `give_back` succeeds, which runs while no call can come from this vCPU; refused while a call is
-    /// served that came from the VMSA.
+    /// Takes a VMSA out if `give_back` succeeds, which runs while no call can come from this vCPU, and learns whether the
+    /// VMSA's calling area is that of another one, too; refused while a call is served that came from the VMSA.
     pub(crate) fn remove(
         &self,
         vmsa: u64,
-        give_back: impl FnOnce(&VcpuContext) -> Result<(), Failure>,
+        give_back: impl FnOnce(&VcpuContext, bool) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         for slot in &self.slots {
             let mut entries = slot.entries.lock();
+            let all = *entries;
             let found = entries.iter_mut().find(|e| e.is_some_and(|e| e.context.vmsa.address() == vmsa));
             let Some(place) = found else { continue };
             match *place {
-                Some(Entry { context, phase: Phase::Ready }) => give_back(&context)?,
+                Some(Entry { context, phase: Phase::Ready }) => {
+                    give_back(&context, users(&all, context.calling_area) > 1)?;
+                }
                 _ => return Err(Refusal::Busy.into()),
             }
             *place = None;
@@ -139,15 +185,18 @@ impl Registry {
         Err(Refusal::InvalidParameter.into())
     }
 
-    /// The first context, newest first, that `is_calling` chooses; it is served until [`Self::finish`].
+    /// The first context, newest first, that `is_calling` chooses, who learns whether the calling area is that of
+    /// another one, too; it is served until [`Self::finish`].
     pub(crate) fn start(
         &self,
         vcpu: usize,
-        mut is_calling: impl FnMut(&VcpuContext) -> bool,
+        mut is_calling: impl FnMut(&VcpuContext, bool) -> bool,
     ) -> Option<VcpuContext> {
         let mut entries = self.slots.get(vcpu)?.entries.lock();
+        let all = *entries;
         let mut ready = entries.iter_mut().flatten().filter(|entry| entry.phase == Phase::Ready);
-        let entry = ready.find(|entry| is_calling(&entry.context))?;
+        let entry =
+            ready.find(|entry| is_calling(&entry.context, users(&all, entry.context.calling_area) > 1))?;
         entry.phase = Phase::Serving;
         Some(entry.context)
     }
@@ -155,5 +204,80 @@ impl Registry {
     /// Ends the service of a context; its calling area may have moved meanwhile.
     pub(crate) fn finish(&self, vcpu: usize, context: &VcpuContext) {
         self.replace(vcpu, context, Some(Entry { context: *context, phase: Phase::Ready }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(vmsa: u64, calling_area: u64) -> VcpuContext {
+        VcpuContext {
+            vmsa: GuestPage::prepared_at_boot(vmsa),
+            calling_area: GuestPage::prepared_at_boot(calling_area),
+        }
+    }
+
+    fn registry() -> Registry {
+        let registry = Registry::new(&[7, 9]).unwrap();
+        registry.add(1, context(0x1000, 0x2000)).unwrap();
+        registry
+    }
+
+    /// Removes a VMSA; returns whether its calling area was shared.
+    fn remove(registry: &Registry, vmsa: u64) -> bool {
+        let mut shared = None;
+        registry
+            .remove(vmsa, |_, is_shared| {
+                shared = Some(is_shared);
+                Ok(())
+            })
+            .unwrap();
+        shared.unwrap()
+    }
+
+    #[test]
+    fn a_calling_area_is_shared_only_among_the_vmsas_of_one_vcpu() {
+        let registry = registry();
+        assert_eq!(registry.reserve_sharing(0, context(0x3000, 0x2000)), Err(Refusal::InvalidAddress));
+        assert_eq!(registry.reserve_sharing(1, context(0x3000, 0x2000)), Ok(()));
+    }
+
+    #[test]
+    fn the_calling_area_of_a_vmsa_that_is_being_made_cannot_be_shared() {
+        let registry = registry();
+        registry.reserve(1, context(0x3000, 0x4000)).unwrap();
+        assert!(!registry.has_area(1, 0x4000));
+        assert_eq!(registry.reserve_sharing(1, context(0x5000, 0x4000)), Err(Refusal::InvalidAddress));
+    }
+
+    #[test]
+    fn a_shared_calling_area_stays_one_until_its_last_vmsa_is_gone() {
+        let registry = registry();
+        let second = context(0x3000, 0x2000);
+        registry.reserve_sharing(1, second).unwrap();
+        registry.confirm(1, &second);
+        assert!(remove(&registry, 0x1000), "0x3000 still has it");
+        assert!(!remove(&registry, 0x3000));
+        assert!(!registry.has_area(1, 0x2000));
+    }
+
+    #[test]
+    fn a_vmsa_that_is_not_made_after_all_may_be_the_last_with_its_calling_area() {
+        let registry = registry();
+        let second = context(0x3000, 0x2000);
+        registry.reserve_sharing(1, second).unwrap();
+        assert!(remove(&registry, 0x1000));
+        assert!(!registry.cancel(1, &second), "nobody has it any more");
+    }
+
+    #[test]
+    fn moving_away_from_a_shared_calling_area_leaves_it_to_the_other() {
+        let registry = registry();
+        let (first, second) = (context(0x1000, 0x2000), context(0x3000, 0x2000));
+        registry.reserve_sharing(1, second).unwrap();
+        registry.confirm(1, &second);
+        assert!(registry.move_area(&second, GuestPage::prepared_at_boot(0x4000)));
+        assert!(!registry.move_area(&first, GuestPage::prepared_at_boot(0x5000)));
     }
 }

@@ -67,14 +67,18 @@ pub enum Served {
 }
 
 const PENDING: u8 = 1;
+/// GUEST_EXIT_CODE of VMGEXIT (APM volume 2, appendix C).
+const VMGEXIT: u64 = 0x403;
 
 impl Svsm {
     /// Serves the call that is pending on a vCPU, if there is one.
     pub fn serve(&self, machine: &mut dyn Machine, vcpu: Vcpu) -> Result<Served, Fatal> {
-        let calling = |context: &VcpuContext| {
+        let calling = |context: &VcpuContext, is_shared: bool| {
             let mut pending = [0];
             machine.read(context.calling_area, CALL_PENDING_OFFSET, &mut pending);
-            pending == [PENDING]
+            // Of two VMSAs with one calling area, the one that left by VMGEXIT called; a new one has not run yet.
+            let mut left_by = || read_u64(machine, context, offset_of!(Vmsa, guest_exit_code));
+            pending == [PENDING] && (!is_shared || left_by() == VMGEXIT)
         };
         let Some(mut context) = self.registry.start(vcpu.0, calling) else { return Ok(Served::Nothing) };
         machine.write(context.calling_area, CALL_PENDING_OFFSET, &[0]);

@@ -67,7 +67,9 @@ pub const PLACES: &[Place] = &[
         uses: &["boot_handoff", "igvm", "model", "snp_abi", "svsm_protocol", "svsm_verify", "tpm"],
         kind: Kind::FuzzTargets,
     },
+    Place { name: "guest_init", folder: "tests/guest_init", uses: &[], kind: Kind::Host },
     Place { name: "guest_payload", folder: "tests/guest_payload", uses: &[], kind: Kind::HoldsUnsafe },
+    Place { name: "guests", folder: "tests/guests", uses: &[], kind: Kind::Host },
     Place { name: "house_rules", folder: "tools/house_rules", uses: &[], kind: Kind::Host },
     Place {
         name: "snp_emulator",

@@ -84,6 +84,37 @@ fn a_vmsa_or_calling_area_that_is_not_ordinary_memory_is_an_invalid_address() {
 }
 
 #[test]
+fn a_replugged_vcpu_may_keep_its_calling_area() {
+    let vm = vm_with_vmsa();
+    let next = GRANTED.start + 0x5000;
+    vm.prepare_vmsa(next);
+    assert_eq!(vm.create(VMSA, AREA, 1), ResultCode::Success);
+    assert_eq!(vm.create(next, AREA, 1), ResultCode::Success);
+    // Each of the two is answered in its own registers.
+    for vmsa in [VMSA, next] {
+        let answer = vm.call_from(1, context(vmsa, AREA), Call::core(6, 1)).unwrap();
+        assert_eq!(answer.result, ResultCode::Success);
+    }
+    assert_eq!(vm.delete(VMSA), ResultCode::Success);
+    assert_eq!(state(&vm, AREA), PageState::CallingArea);
+    assert_eq!(vm.delete(next), ResultCode::Success);
+    assert_eq!(state(&vm, AREA), PageState::Guest);
+}
+
+#[test]
+fn a_calling_area_that_two_vmsas_have_stays_one_when_one_of_them_moves() {
+    let vm = vm_with_vmsa();
+    let (next, moved) = (GRANTED.start + 0x5000, GRANTED.start + 0x6000);
+    vm.prepare_vmsa(next);
+    assert_eq!(vm.create(VMSA, AREA, 1), ResultCode::Success);
+    assert_eq!(vm.create(next, AREA, 1), ResultCode::Success);
+    let answer = vm.call_from(1, context(next, AREA), Call::core(0, moved)).unwrap();
+    assert_eq!(answer.result, ResultCode::Success);
+    assert_eq!((state(&vm, AREA), state(&vm, moved)), (PageState::CallingArea, PageState::CallingArea));
+    assert_eq!(vm.call_from(1, context(VMSA, AREA), Call::core(6, 1)).unwrap().result, ResultCode::Success);
+}
+
+#[test]
 fn an_unknown_apic_id_is_an_invalid_parameter() {
     let vm = vm_with_vmsa();
     for id in [3, 8, 0xffff_ffff, 1 << 32 | 1, u64::MAX] {

@@ -199,9 +199,12 @@ impl Vm {
             memory.write_u64(at(offset_of!(Vmsa, rdx)), call.rdx);
             memory.write_u64(at(offset_of!(Vmsa, r8)), call.r8);
             memory.write(place.calling_area.address(), &[1]);
+            memory.write_u64(at(offset_of!(Vmsa, guest_exit_code)), VMGEXIT);
         }
         let served = self.svsm.serve(&mut View { vm: self, vcpu, meanwhile }, Vcpu(vcpu))?;
-        let state = self.lock();
+        let mut state = self.lock();
+        // Of the VMSAs with one calling area only the last that ran left for VMPL0.
+        state.memory.write_u64(at(offset_of!(Vmsa, guest_exit_code)), 0);
         let read = |offset: usize| state.memory.read_u64(at(offset));
         let Served::Call { result, .. } = served else { panic!("the call was not served") };
         assert_eq!(read(offset_of!(Vmsa, rax)), result.encode());
@@ -247,6 +250,9 @@ impl Vm {
         self.call(Call::core(3, vmsa)).result
     }
 }
+
+/// GUEST_EXIT_CODE of a VMSA that left by VMGEXIT.
+const VMGEXIT: u64 = 0x403;
 
 impl Host {
     fn grant(&mut self, page: u64, permissions: Permissions, vmsa: bool) {
