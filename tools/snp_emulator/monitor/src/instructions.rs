@@ -130,6 +130,15 @@ pub fn read_cr3() -> u64 {
     value
 }
 
+/// Makes the APIC look again whether an interrupt waits, by writing the task priority that it has.
+///
+/// QEMU 10.0 changes its word of requests without a lock at every exit from a guest, and so can lose the request that another
+/// thread makes at that moment: the vector waits in the APIC, and nothing says so until the next one arrives.
+pub fn renew_interrupt_request() {
+    // SAFETY: the priority stays what it is.
+    unsafe { asm!("mov {0}, cr8", "mov cr8, {0}", out(reg) _, options(nomem, nostack, preserves_flags)) };
+}
+
 /// Writes CR8, the task priority.
 pub fn write_cr8(value: u64) {
     // SAFETY: CR8 only holds back interrupts.

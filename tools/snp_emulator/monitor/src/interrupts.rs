@@ -209,6 +209,7 @@ pub fn nmis(processor: usize) -> u64 {
 
 /// Halts until an interrupt or NMI, unless `wake` is already set.
 pub fn idle(wake: &AtomicU8) {
+    instructions::renew_interrupt_request();
     // SAFETY: `idle_start` follows the C ABI, reads the flag and changes RFLAGS.IF only, back to 0.
     unsafe { idle_start(wake) };
 }

@@ -224,6 +224,7 @@ impl Processor {
         let host_cr3 = instructions::read_cr3();
         let event = self.vmcb.read(vmcb::EVENT_INJECTION);
         instructions::hold_events();
+        instructions::renew_interrupt_request();
         world::set_inside(self.vcpu);
         drop(world);
         // SAFETY: the nested tables map guest memory only (`World::remove`, `exits::memory`), the pages are this
