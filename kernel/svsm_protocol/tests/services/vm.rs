@@ -9,13 +9,14 @@ use model::rmp::{MemoryRange, State};
 use model::{Configuration, Contents};
 use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::ghcb::HypervisorFeatures;
+use snp_abi::ghcb::guest_request::GuestRequestOutcome;
 use snp_abi::rmp::{Permissions, RmpAdjust, RmpStatus, Vmpl};
 use snp_abi::svsm::ResultCode;
 use snp_abi::vmsa::{SevFeatures, Vmsa, start::EFER_SVME};
 use std::sync::{Mutex, MutexGuard};
 use svsm_protocol::{
-    AccessChange, Fatal, GuestAccess, GuestPage, Ledger, Machine, PageState, Registry, Served, Svsm,
-    Validation, Vcpu, VcpuContext,
+    AccessChange, Fatal, GuestAccess, GuestPage, Ledger, Machine, MessagePage, PageState, PspChannel,
+    Registry, Served, Svsm, Validation, Vcpu, VcpuContext,
 };
 
 pub const MIB: u64 = 1 << 20;
@@ -129,7 +130,8 @@ impl Vm {
         ledger.assign(HOLE.start, (HOLE.end - HOLE.start) / PAGE_BYTES, PageState::Absent).unwrap();
         ledger.assign(REGION, (REGION_END - REGION) / PAGE_BYTES, PageState::Own).unwrap();
         let registry = Registry::new(&APIC_IDS).unwrap();
-        let svsm = Svsm { ledger, registry, guest_vmpl: GUEST.to_wire() };
+        let channel = PspChannel::new([0; 32]);
+        let svsm = Svsm { ledger, registry, guest_vmpl: GUEST.to_wire(), channel, vtpm: None };
         let state = Host {
             model,
             memory: Memory::new(END),
@@ -386,5 +388,15 @@ impl Machine for View<'_> {
         if state.fault != Some(Fault::Flush) {
             state.model.flush_all();
         }
+    }
+
+    /// This host has no security processor.
+    fn guest_request(
+        &mut self,
+        _: &MessagePage,
+        _: &mut MessagePage,
+        _: Option<&mut [u8]>,
+    ) -> Option<GuestRequestOutcome> {
+        None
     }
 }
