@@ -60,7 +60,7 @@ impl Machine {
             return Completion::of(status);
         }
         let Operand { address, size, .. } = operand;
-        if !validate && self.vcpus.iter().any(|vcpu| vcpu.runs(address)) {
+        if !validate && let Some(address) = self.vmsa_in(address, size, false) {
             self.report(actor, Fault::RescindedVmsa { address });
         }
         let Some(entries) = self.rmp.pages_mut(address, size) else {
@@ -109,7 +109,7 @@ impl Machine {
             return Completion::of(RmpStatus::FailPermission);
         }
         let is_vmsa = entries.iter().any(|entry| entry.is(State::VMSA));
-        if is_vmsa && self.vcpus.iter().any(|vcpu| vcpu.runs_now(address)) {
+        if is_vmsa && self.vmsa_in(address, size, true).is_some() {
             return Completion::of(RmpStatus::FailInUse);
         }
         self.adjust(actor, operand, adjust, contents)

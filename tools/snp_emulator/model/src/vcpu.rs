@@ -8,6 +8,7 @@ use crate::machine::{Actor, Machine};
 use crate::rmp::State;
 use crate::violation::Fault;
 use core::mem::offset_of;
+use snp_abi::address::PageSize;
 use snp_abi::ghcb::ap_creation::{ApCreation, ApCreationRequest};
 use snp_abi::ghcb::event::MalformedRequest;
 use snp_abi::rmp::{VMPL_COUNT, Vmpl};
@@ -74,14 +75,9 @@ impl Vcpu {
         }
     }
 
-    /// Whether the page is the VMSA of any of its levels.
-    pub fn runs(&self, address: u64) -> bool {
-        self.vmsas.contains(&Some(address))
-    }
-
-    /// Whether the page is in use by VMRUN at this moment.
-    pub fn runs_now(&self, address: u64) -> bool {
-        self.inside && self.vmsas[self.current.index()] == Some(address)
+    /// The VMSA that VMRUN uses at this moment.
+    pub fn running_vmsa(&self) -> Option<u64> {
+        self.vmsas[self.current.index()].filter(|_| self.inside)
     }
 
     /// GHCB state of the current level.
@@ -100,6 +96,15 @@ impl Machine {
     /// The vCPU with this APIC id.
     pub fn vcpu_by_apic_id(&self, apic_id: u32) -> Option<usize> {
         self.vcpus.iter().position(|vcpu| vcpu.apic_id == apic_id)
+    }
+
+    /// The first VMSA of any vCPU that lies in this page; with `running`, only those inside VMRUN count.
+    pub(crate) fn vmsa_in(&self, address: u64, size: PageSize, running: bool) -> Option<u64> {
+        let inside = |vmsa: &u64| vmsa.wrapping_sub(address) < size.bytes();
+        self.vcpus.iter().find_map(|vcpu| {
+            let known = vcpu.vmsas.iter().flatten().copied().filter(|_| !running);
+            known.chain(vcpu.running_vmsa()).find(inside)
+        })
     }
 
     /// Who runs on a vCPU.

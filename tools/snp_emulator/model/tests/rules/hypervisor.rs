@@ -1,0 +1,138 @@
+//! The host's answers to the GHCB MSR protocol, as words of the register (GHCB specification, 2.3).
+
+use crate::machine::{GUEST, NOWHERE, SMALL, Vm};
+use core::mem::offset_of;
+use model::hypervisor::MsrOutcome;
+use model::rmp::{Entry, State};
+use model::vcpu::Run;
+use model::{Contents, Fault};
+use snp_abi::address::PageSize::Small;
+use snp_abi::cpuid::CpuidRegisters;
+use snp_abi::rmp::Vmpl;
+use snp_abi::vmsa::Vmsa;
+
+/// VMGEXIT of the boot vCPU with this register; the outcome and the register afterwards.
+fn vmgexit(vm: &mut Vm, value: u64) -> (MsrOutcome, u64) {
+    vm.machine.vcpus[0].channel().msr = value;
+    let cpuid = |query: snp_abi::cpuid::CpuidQuery| CpuidRegisters {
+        eax: query.leaf,
+        ebx: 0x1111,
+        ecx: 0x2222,
+        edx: 0x3333,
+    };
+    let outcome = vm.machine.vmgexit(0, cpuid, &mut vm.memory);
+    (outcome, vm.machine.vcpus[0].channel().msr)
+}
+
+fn answer(vm: &mut Vm, value: u64) -> u64 {
+    let (outcome, msr) = vmgexit(vm, value);
+    assert!(matches!(outcome, MsrOutcome::Answered(_)), "{outcome:?}");
+    msr
+}
+
+#[test]
+fn sev_information_tells_versions_1_to_2_and_c_bit_51() {
+    let mut vm = Vm::new();
+    let expected = 2 << 48 | 1 << 32 | 51 << 24 | 1;
+    assert_eq!(answer(&mut vm, 0x002), expected);
+    assert_eq!(vm.machine.initial_msr(), expected);
+}
+
+#[test]
+fn cpuid_gives_the_register_that_was_asked_for() {
+    let mut vm = Vm::new();
+    for (register, value) in [(0u64, 0x8000_001fu64), (1, 0x1111), (2, 0x2222), (3, 0x3333)] {
+        let request = 0x8000_001f << 32 | register << 30 | 4;
+        assert_eq!(answer(&mut vm, request), value << 32 | register << 30 | 5);
+    }
+}
+
+#[test]
+fn the_host_has_no_preferred_ghcb() {
+    assert_eq!(answer(&mut Vm::new(), 0x010), !0xfff | 0x011);
+}
+
+#[test]
+fn a_ghcb_is_registered_where_there_is_memory() {
+    let mut vm = Vm::with(true);
+    assert_eq!(answer(&mut vm, SMALL | 0x012), SMALL | 0x013);
+    assert_eq!(vm.machine.ghcb_page(0, SMALL), Some(SMALL));
+    assert_eq!(answer(&mut vm, NOWHERE | 0x012), !0xfff | 0x013, "all ones mean refused");
+}
+
+#[test]
+fn an_unregistered_or_private_ghcb_is_reported() {
+    let mut vm = Vm::with(true);
+    assert_eq!(vm.machine.ghcb_page(0, SMALL), None);
+    answer(&mut vm, SMALL | 0x012);
+    vm.pvalidate(SMALL, Small, true);
+    assert_eq!(vm.machine.ghcb_page(0, SMALL), None);
+    let whys: Vec<_> = vm.faults().into_iter().map(|fault| matches!(fault, Fault::Ghcb { .. })).collect();
+    assert_eq!(whys, [true, true]);
+}
+
+#[test]
+fn a_page_state_change_is_answered_with_an_error_code() {
+    let mut vm = Vm::with(true);
+    assert_eq!(answer(&mut vm, 1 << 52 | SMALL | 0x014), 0x015);
+    assert!(vm.entry(SMALL).is(State::ASSIGNED));
+    assert_eq!(answer(&mut vm, 2 << 52 | SMALL | 0x014), 0x015);
+    assert_eq!(vm.entry(SMALL), Entry::SHARED);
+    assert_eq!(answer(&mut vm, 1 << 52 | NOWHERE | 0x014), 1 << 32 | 0x015);
+}
+
+#[test]
+fn hypervisor_features_are_snp_ap_creation_and_multi_vmpl() {
+    assert_eq!(answer(&mut Vm::new(), 0x080), (1 << 5 | 1 << 1 | 1) << 12 | 0x081);
+}
+
+#[test]
+fn a_termination_carries_set_and_code() {
+    let (outcome, _) = vmgexit(&mut Vm::new(), 4 << 16 | 8 << 12 | 0x100);
+    let MsrOutcome::Terminated(reason) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((reason.reason_set(), reason.reason_code()), (8, 4));
+}
+
+#[test]
+fn unknown_requests_responses_and_reserved_bits_are_reported() {
+    for value in [0x001, 0x003, 0x005, 0x018, 0x081, 0xf00, 0xfff, 0x1002, 3 << 52 | SMALL | 0x014] {
+        let mut vm = Vm::new();
+        assert_eq!(vmgexit(&mut vm, value).0, MsrOutcome::Malformed, "{value:#x}");
+        assert!(matches!(vm.faults()[..], [Fault::Protocol { .. }]));
+    }
+}
+
+#[test]
+fn a_page_address_means_the_ghcb_page() {
+    assert_eq!(vmgexit(&mut Vm::new(), SMALL).0, MsrOutcome::Page(SMALL));
+}
+
+#[test]
+fn ap_reset_hold_stops_the_vcpu_and_is_answered_on_release() {
+    let mut vm = Vm::new();
+    let (outcome, msr) = vmgexit(&mut vm, 0x006);
+    assert_eq!((outcome, msr & 0xfff), (MsrOutcome::Held, 0x007));
+    assert_ne!(msr >> 12, 0, "released");
+    assert_eq!(vm.machine.vcpus[0].run, Run::Held);
+}
+
+#[test]
+fn run_vmpl_switches_only_to_a_level_with_a_runnable_vmsa() {
+    let mut vm = Vm::new();
+    assert_eq!(answer(&mut vm, 2 << 32 | 0x016), 1 << 32 | 0x017, "no VMSA");
+    vm.machine.vcpus[0].vmsas[2] = Some(SMALL);
+    assert_eq!(answer(&mut vm, 2 << 32 | 0x016), 1 << 32 | 0x017, "EFER.SVME is 0");
+    let efer = SMALL + offset_of!(Vmsa, efer) as u64;
+    vm.memory.write(efer, &(1u64 << 12).to_le_bytes());
+    vm.machine.vcpus[0].channel().msr = 2 << 32 | 0x016;
+    let outcome = vm.machine.vmgexit(0, |_| CpuidRegisters::default(), &mut vm.memory);
+    assert_eq!(outcome, MsrOutcome::Switched);
+    assert_eq!(vm.machine.vcpus[0].current, Vmpl::Vmpl2);
+    assert_eq!(vm.machine.vcpus[0].channels[0].msr, 0x017, "VMPL0 finds its answer when it runs again");
+    assert_eq!(vm.machine.actor(0), GUEST);
+}
+
+#[test]
+fn the_apic_id_list_is_the_configurations() {
+    assert_eq!(Vm::new().machine.apic_ids(), [0, 5]);
+}
