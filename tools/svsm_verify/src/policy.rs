@@ -35,7 +35,7 @@
 //! [measurement]
 //! launch_digests = []                      # accepted launch digests, beside those of `--image`
 //! vcpus = [1]                              # how many vCPUs the guest may have, to measure `--image`
-//! cpu_signature = 0xA10F10                 # CPUID 1 EAX of its processors, needed where vcpus is not [1]
+//! cpu_signature = 0x800F12                 # CPUID 1 EAX of its processors, needed where vcpus is not [1]
 //! allow_any = false
 //!
 //! [identity]
