@@ -1,6 +1,7 @@
 //! The services on the emulator's model: what each call does, what it refuses, and the invariants of the design after
 //! every call of random sequences. `kernel/doc/soundness.md` names the test of each invariant.
 
+mod attestation;
 mod core_calls;
 mod invariants;
 mod memory;

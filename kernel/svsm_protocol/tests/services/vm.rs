@@ -63,6 +63,10 @@ pub struct Host {
     pub model: model::Machine,
     pub memory: Memory,
     pub fault: Option<Fault>,
+    /// What the host says to a guest request; it has no security processor, so that every answer is its own.
+    pub outcome: Option<GuestRequestOutcome>,
+    /// The messages that it was handed.
+    pub messages: Vec<Box<MessagePage>>,
     /// Every operation since it was last cleared.
     pub log: Vec<Operation>,
     /// How often each page is validated now: 0 or 1.
@@ -136,6 +140,8 @@ impl Vm {
             model,
             memory: Memory::new(END),
             fault: None,
+            outcome: None,
+            messages: Vec::new(),
             log: Vec::new(),
             validations: vec![0; (END / PAGE_BYTES) as usize],
         };
@@ -390,13 +396,14 @@ impl Machine for View<'_> {
         }
     }
 
-    /// This host has no security processor.
     fn guest_request(
         &mut self,
-        _: &MessagePage,
+        request: &MessagePage,
         _: &mut MessagePage,
         _: Option<&mut [u8]>,
     ) -> Option<GuestRequestOutcome> {
-        None
+        let mut host = self.vm.lock();
+        host.messages.push(Box::new(*request));
+        host.outcome
     }
 }
