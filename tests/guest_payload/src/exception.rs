@@ -6,6 +6,19 @@ use core::sync::atomic::{AtomicU64, Ordering};
 const CODE_SELECTOR: u64 = 0x10;
 const INTERRUPT_GATE: u64 = 0x8e;
 
+const EXCEPTIONS: usize = 32;
+/// The one interrupt that this program asks for; the last gate.
+pub const INTERRUPT_VECTOR: u64 = 0x40;
+const GATES: usize = INTERRUPT_VECTOR as usize + 1;
+
+/// Interrupts that came.
+static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
+
+/// Interrupts that came so far.
+pub fn interrupts() -> u64 {
+    INTERRUPTS.load(Ordering::SeqCst)
+}
+
 /// Vector and error code of the last exception in a probe; 0 when there was none.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
@@ -31,7 +44,7 @@ global_asm!(
     "jmp exception_common",
     ".endm",
     ".balign 16",
-    ".globl exception_stubs",
+    ".globl exception_stubs, interrupt_stub",
     "exception_stubs:",
     ".set n, 0",
     ".rept 32",
@@ -72,6 +85,11 @@ global_asm!(
     "pop rax",
     "add rsp, 16",
     "iretq",
+    // An interrupt: counted, and ended by the case that asked for it.
+    "interrupt_stub:",
+    "inc qword ptr [rip + {interrupts}]",
+    "iretq",
+    interrupts = sym INTERRUPTS,
     unexpected = sym unexpected,
     caught = sym CAUGHT,
 );
@@ -81,6 +99,7 @@ unsafe extern "C" {
     fn probe_read_u64(address: u64) -> u64;
     fn probe_write_u64(address: u64, value: u64);
     static exception_stubs: u8;
+    static interrupt_stub: u8;
 }
 
 extern "C" fn unexpected(stack: *const [u64; 7]) -> ! {
@@ -91,8 +110,8 @@ extern "C" fn unexpected(stack: *const [u64; 7]) -> ! {
 }
 
 #[repr(C, align(16))]
-struct Table([[AtomicU64; 2]; 32]);
-static TABLE: Table = Table([const { [const { AtomicU64::new(0) }; 2] }; 32]);
+struct Table([[AtomicU64; 2]; GATES]);
+static TABLE: Table = Table([const { [const { AtomicU64::new(0) }; 2] }; GATES]);
 
 #[repr(C, packed)]
 struct Pointer {
@@ -102,12 +121,15 @@ struct Pointer {
 
 /// Address and limit of the interrupt table, for other vCPUs.
 pub fn table() -> (u64, u16) {
-    (&raw const TABLE as u64, 511)
+    (&raw const TABLE as u64, GATES as u16 * 16 - 1)
 }
 
 pub fn initialise() {
     for (vector, gate) in TABLE.0.iter().enumerate() {
-        let handler = &raw const exception_stubs as u64 + 16 * vector as u64;
+        let handler = match vector {
+            0..EXCEPTIONS => &raw const exception_stubs as u64 + 16 * vector as u64,
+            _ => &raw const interrupt_stub as u64,
+        };
         let low =
             handler & 0xffff | CODE_SELECTOR << 16 | INTERRUPT_GATE << 40 | (handler >> 16 & 0xffff) << 48;
         gate[0].store(low, Ordering::SeqCst);

@@ -6,6 +6,8 @@ use crate::svsm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 const RAX: u64 = 0x1f8;
+const RCX: u64 = 0x308;
+const RDX: u64 = 0x310;
 const EXIT_CODE: u64 = 0x390;
 const EXIT_INFO_1: u64 = 0x398;
 const EXIT_INFO_2: u64 = 0x3a0;
@@ -14,6 +16,7 @@ const VALID_BITMAP: u64 = 0x3f0;
 const SHARED_BUFFER: u64 = 0x800;
 const NAE_IO: u64 = 0x7b;
 const NAE_PAGE_STATE_CHANGE: u64 = 0x8000_0010;
+const NAE_MSR: u64 = 0x7c;
 const NAE_AP_CREATION: u64 = 0x8000_0013;
 const NAE_APIC_IDS: u64 = 0x8000_0017;
 const IO_IN: u64 = 1;
@@ -136,6 +139,17 @@ pub fn apic_ids(ids: &mut [u32]) -> usize {
         *id = word(index as u64 + 1);
     }
     count
+}
+
+/// RDMSR by the host.
+pub fn read_msr(register: u64) -> u64 {
+    event(NAE_MSR, 0, 0, &[(RCX, register)]);
+    read(view() + RAX) & 0xffff_ffff | read(view() + RDX) << 32
+}
+
+/// WRMSR by the host.
+pub fn write_msr(register: u64, value: u64) {
+    event(NAE_MSR, 1, 0, &[(RCX, register), (RAX, value & 0xffff_ffff), (RDX, value >> 32)]);
 }
 
 /// Ends the machine: 0 for success.

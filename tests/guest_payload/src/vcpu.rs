@@ -1,5 +1,6 @@
 //! Further vCPUs of this guest: VMSAs built here, work handed over through a mailbox.
 
+use crate::check::Failure;
 use crate::memory::{fresh_page, write};
 use crate::raw;
 use crate::{exception, ghcb, svsm};
@@ -195,15 +196,19 @@ pub fn start_work(number: usize, work: fn(u64, u64) -> u64, argument: u64) {
     mailbox.work.store(work as *const () as u64, Ordering::SeqCst);
 }
 
-/// Waits for the result of work; none if the vCPU does not answer.
-pub fn finish_work(number: usize) -> Option<u64> {
-    let mailbox = &MAILBOXES[number];
+/// Whether a vCPU is done with its work.
+pub fn has_finished(number: usize) -> bool {
+    MAILBOXES[number].done.load(Ordering::SeqCst) != 0
+}
+
+/// Waits for the result of work.
+pub fn result(number: usize) -> Result<u64, Failure> {
     let begin = raw::time_stamp();
-    while mailbox.done.load(Ordering::SeqCst) == 0 {
+    while !has_finished(number) {
         if raw::time_stamp().wrapping_sub(begin) > PATIENCE {
-            return None;
+            return Err(Failure::new(format_args!("vCPU {number} does not answer")));
         }
         spin_loop();
     }
-    Some(mailbox.result.load(Ordering::SeqCst))
+    Ok(MAILBOXES[number].result.load(Ordering::SeqCst))
 }

@@ -1,21 +1,16 @@
 //! Several vCPUs: created, run, deleted, racing.
 
 use crate::boot::Boot;
-use crate::check::{Check, Failure, expect_eq};
+use crate::check::{Check, expect_eq};
 use crate::exception;
 use crate::ghcb;
 use crate::memory::{fresh_page, write};
 use crate::svsm::{self, call_from, entry, pvalidate_from};
 use crate::vcpu::{
-    Created, apic_id, count, create, delete, features, finish_work, prepare, start, start_work, stop,
+    Created, apic_id, count, create, delete, features, prepare, result, start, start_work, stop,
 };
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, Ordering};
-
-/// Waits for a vCPU's work.
-fn result(number: usize) -> Result<u64, Failure> {
-    finish_work(number).ok_or_else(|| Failure::new(format_args!("vCPU {number} does not answer")))
-}
 
 fn query(_: u64, calling_area: u64) -> u64 {
     let answer = call_from(calling_area, svsm::QUERY_PROTOCOL, 1, 0, 0);

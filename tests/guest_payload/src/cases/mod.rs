@@ -5,6 +5,7 @@ pub mod bench;
 mod calling_area;
 mod calls;
 pub mod forbidden;
+mod interrupts;
 mod many_vcpus;
 mod pvalidate_good;
 mod pvalidate_refused;
@@ -174,6 +175,10 @@ const CASES: &[Case] = &[
     case!(attestation::attestation_operation_must_be_private_and_in_one_page),
     case!(attestation::unknown_service_is_refused),
     case!(attestation::attestation_works_after_many_refusals),
+    case!(interrupts::interrupt_waits_for_the_interrupt_flag_and_comes_once),
+    case!(interrupts::task_priority_can_be_written_with_an_interrupt_pending),
+    case!(interrupts::task_priority_holds_interrupts_back),
+    case!(interrupts::vector_state_is_restored_while_others_enter_and_leave, 2),
     case!(many_vcpus::second_vcpu_runs_and_calls, 2),
     case!(many_vcpus::vcpu_is_deleted_and_created_again, 2),
     case!(many_vcpus::next_vmsa_may_be_created_before_the_last_is_deleted, 2),

@@ -14,6 +14,8 @@ use snp_abi::rmp::Vmpl;
 use snp_abi::vmsa::Vmsa;
 
 const RFLAGS_INTERRUPT: u64 = 1 << 9;
+/// V_TPR, at the same place in VMCB 0x60 and in a VMSA: what the guest reads from CR8.
+const VIRTUAL_PRIORITY_THRESHOLD: u64 = 0xff;
 /// VMCB 0x60: V_IRQ, V_INTR priority, V_IGN_TPR, V_INTR_MASKING.
 const VIRTUAL_IRQ: u64 = 1 << 8;
 const VIRTUAL_PRIORITY: u64 = 0xf << 16;
@@ -196,7 +198,8 @@ impl Processor {
 
     /// Decides what to inject at this entry.
     fn inject(&mut self, vmsa: u64, world: &mut Guard) {
-        let mut control = VIRTUAL_MASKING;
+        let threshold = physical::read_u64(vmsa + offset_of!(Vmsa, vintr_ctrl) as u64);
+        let mut control = VIRTUAL_MASKING | threshold & VIRTUAL_PRIORITY_THRESHOLD;
         self.injected = None;
         let requested = physical::read_u64(vmsa + offset_of!(Vmsa, event_inj) as u64);
         if requested & EVENT_VALID != 0 {
@@ -271,9 +274,10 @@ impl Processor {
         physical::write_bytes(vmsa, &save);
         physical::write_bytes(vmsa + GENERAL_REGISTERS as u64, &self.registers.to_vmsa());
         let shadow = self.vmcb.read(vmcb::INTERRUPT_SHADOW) & 1;
+        let priority = self.vmcb.read(vmcb::VIRTUAL_INTERRUPT) & VIRTUAL_PRIORITY_THRESHOLD;
         physical::write_u64(
             vmsa + offset_of!(Vmsa, vintr_ctrl) as u64,
-            shadow << VMSA_SHADOW.trailing_zeros(),
+            shadow << VMSA_SHADOW.trailing_zeros() | priority,
         );
     }
 
@@ -356,6 +360,13 @@ impl Processor {
         } else if let Some(loaded) = self.loaded {
             physical::write_u64(loaded.host + offset as u64, value);
         }
+    }
+
+    /// Sets the task priority: in the real APIC, which holds interrupts back, and where the guest reads it.
+    pub fn set_task_priority(&mut self, value: u64) {
+        instructions::write_cr8(value);
+        let control = self.vmcb.read(vmcb::VIRTUAL_INTERRUPT) & !VIRTUAL_PRIORITY_THRESHOLD;
+        self.vmcb.write(vmcb::VIRTUAL_INTERRUPT, control | value & 0xf);
     }
 
     /// Says in the VMSA why the guest left, for the software of a higher level.

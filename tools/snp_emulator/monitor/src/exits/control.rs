@@ -89,7 +89,11 @@ pub fn write_cr8(cpu: &mut Processor, world: &mut Guard) {
     // 44 0F 22 /r, or F0 0F 22 /0 outside of long mode.
     let Some(bytes) = invalid_opcode::fetch::<4>(cpu, world) else { return inject_ud(cpu) };
     let high = if bytes[0] & 0xf0 == 0x40 { (bytes[0] & 1) << 3 } else { 0 };
-    instructions::write_cr8(general(cpu, bytes[3] & 7 | high));
+    let value = general(cpu, bytes[3] & 7 | high);
+    if value > 0xf {
+        return inject_gp(cpu);
+    }
+    cpu.set_task_priority(value);
     cpu.skip(4);
 }
 
