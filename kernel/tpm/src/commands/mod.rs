@@ -8,8 +8,11 @@
 pub mod attestation;
 pub mod authorization;
 pub mod capability;
+pub mod clock;
 pub mod context;
+pub mod dictionary_attack;
 pub mod hierarchy;
+pub mod management;
 pub mod nonvolatile;
 pub mod objects;
 pub mod pcr;
@@ -17,6 +20,7 @@ pub mod random;
 pub mod sessions;
 pub mod signing;
 pub mod startup;
+pub mod testing;
 
 use crate::call::Handler;
 use crate::command_table::CommandCode;
@@ -35,4 +39,8 @@ pub const CHAPTERS: &[&[(CommandCode, Handler)]] = &[
     signing::HANDLERS,
     authorization::HANDLERS,
     nonvolatile::HANDLERS,
+    testing::HANDLERS,
+    management::HANDLERS,
+    dictionary_attack::HANDLERS,
+    clock::HANDLERS,
 ];
