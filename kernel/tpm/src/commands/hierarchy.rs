@@ -56,7 +56,13 @@ fn create_primary(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-fn primary_random(call: &Call<'_>, hierarchy: Handle, template: &Public, given: &SensitiveCreate) -> Drbg {
+/// What a primary key's numbers come from.
+pub fn primary_random(
+    call: &Call<'_>,
+    hierarchy: Handle,
+    template: &Public,
+    given: &SensitiveCreate,
+) -> Drbg {
     let seed = call.state.hierarchies.of(hierarchy).map_or(&[][..], |hierarchy| hierarchy.seed.as_bytes());
     Drbg::for_primary(seed, b"Primary Object Creation", name_of(template).as_bytes(), given.data.as_bytes())
 }

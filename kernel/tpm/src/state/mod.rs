@@ -55,6 +55,8 @@ pub struct State {
     pub commitments: Commitments,
     /// Numbers the saved contexts of objects.
     pub object_context_counter: u64,
+    /// A sequence that its completion has used up; it authorizes the response still.
+    pub flush_after_response: Option<Handle>,
     dirty: BTreeSet<Record>,
 }
 
@@ -80,6 +82,7 @@ impl State {
             failure: None,
             commitments: Commitments::default(),
             object_context_counter: 0,
+            flush_after_response: None,
             dirty: BTreeSet::new(),
         };
         Record::FIXED.iter().for_each(|record| state.mark(*record));
