@@ -14,6 +14,20 @@ pub fn vcpu_is_created_for_the_boot_processor_and_deleted(_: &Boot) -> Check {
     Ok(())
 }
 
+/// Linux names the old calling area when it plugs a CPU in again.
+pub fn calling_area_may_serve_the_next_vmsa_of_its_vcpu(_: &Boot) -> Check {
+    let created = prepare(1);
+    let area = svsm::boot_calling_area();
+    let create = svsm::call_from(area, svsm::CREATE_VCPU, created.vmsa, area, apic_id(0).into());
+    expect_eq!(create.rax, svsm::SUCCESS, "create");
+    expect_eq!(svsm::call(svsm::QUERY_PROTOCOL, 1).served, true, "a call with both VMSAs");
+    expect_eq!(svsm::rescind(area), svsm::INVALID_ADDRESS, "rescind the calling area");
+    expect_eq!(delete(created.vmsa), svsm::SUCCESS, "delete");
+    expect_eq!(svsm::rescind(area), svsm::INVALID_ADDRESS, "rescind the calling area afterwards");
+    expect_eq!(svsm::call(svsm::QUERY_PROTOCOL, 1).served, true, "a call afterwards");
+    Ok(())
+}
+
 pub fn vmsa_stays_readable_for_its_guest(_: &Boot) -> Check {
     let created = prepare(1);
     expect_eq!(create(&created, apic_id(0)), svsm::SUCCESS, "create");

@@ -136,9 +136,9 @@ pub fn one_page_cannot_be_two_vmsas(_: &Boot) -> Check {
     Ok(())
 }
 
-pub fn calling_area_cannot_be_used_twice(_: &Boot) -> Check {
+pub fn calling_area_of_another_vcpu_is_refused(_: &Boot) -> Check {
     let created = prepare(1);
-    let result = raw_create(created.vmsa, boot_calling_area(), apic_id(0).into());
+    let result = raw_create(created.vmsa, boot_calling_area(), apic_id(1).into());
     expect_eq!(result, svsm::INVALID_ADDRESS, "create");
     refused(&created, u32::MAX, svsm::INVALID_PARAMETER)
 }
