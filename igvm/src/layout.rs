@@ -14,7 +14,7 @@ use crate::page_tables::{Access, MappingError, PageTables};
 /// Bytes of a page.
 const PAGE: u64 = 0x1000;
 /// Pages of the boot stack.
-const BOOT_STACK_PAGES: u64 = 16;
+const BOOT_STACK_PAGES: u64 = 32;
 /// Bytes of a large page; the region is a multiple of it.
 const LARGE_PAGE: u64 = 0x20_0000;
 

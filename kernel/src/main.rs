@@ -15,6 +15,8 @@ mod platform;
 mod psp_pages;
 mod setup;
 mod vcpu;
+#[cfg(feature = "vtpm")]
+mod vtpm;
 
 use boot_handoff::Handoff;
 use hardware::termination::{Reason, terminate};

@@ -1,5 +1,6 @@
 //! What image and host handed over, read once and checked: memory map, vCPUs, secrets.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use boot_handoff::{Handoff, PageRange, Parameters};
 use core::mem::offset_of;
@@ -13,15 +14,16 @@ use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMap
 use snp_abi::rmp::Vmpl;
 use snp_abi::secrets::{SecretsPage, VMPCK_BYTES};
 use spin::{Mutex, Once};
-use svsm_protocol::{Ledger, PageState, PspChannel, Registry, Svsm};
+use svsm_protocol::{Ledger, PageState, PspChannel, Registry, Svsm, Vtpm};
 use zerocopy::{FromBytes, FromZeros};
 
 /// Level at which the guest runs.
 pub const GUEST_VMPL: Vmpl = Vmpl::Vmpl2;
 /// Most vCPUs that the list of the host is read for.
 const MAXIMUM_VCPUS: usize = 512;
-/// The heap's part of the region: one 2 MiB page holds it without the vTPM.
-const HEAP_BYTES: u64 = 2 << 20;
+/// The heap's part of the region: without the vTPM one 2 MiB page holds it, the other one is the TPM's, twice over while the
+/// endorsement key is made.
+const HEAP_BYTES: u64 = if cfg!(feature = "vtpm") { 4 << 20 } else { 2 << 20 };
 /// The PC's video memory: no memory map shows it, and no page of it is RAM.
 const VIDEO_MEMORY: core::ops::Range<u64> = 0xa_0000..0xc_0000;
 
@@ -104,6 +106,16 @@ fn channel() -> PspChannel {
         }
         None => terminate(Reason::SecretsPage),
     }
+}
+
+#[cfg(feature = "vtpm")]
+fn vtpm() -> Option<Box<dyn Vtpm>> {
+    Some(crate::vtpm::manufacture())
+}
+
+#[cfg(not(feature = "vtpm"))]
+fn vtpm() -> Option<Box<dyn Vtpm>> {
+    None
 }
 
 /// The secrets page for the guest: without VMPL0's key, with the way to this firmware.
@@ -194,7 +206,7 @@ fn services(facts: &Facts) -> Result<Svsm, svsm_protocol::OutOfMemory> {
     }
     ledger.assign(region::start(), (region::end() - region::start()) >> 12, PageState::Own)?;
     let registry = Registry::new(&facts.apic_ids)?;
-    Ok(Svsm { ledger, registry, guest_vmpl: GUEST_VMPL.to_wire(), channel: channel(), vtpm: None })
+    Ok(Svsm { ledger, registry, guest_vmpl: GUEST_VMPL.to_wire(), channel: channel(), vtpm: vtpm() })
 }
 
 /// Starts every other vCPU at VMPL0; each waits for a guest of its own.

@@ -7,9 +7,9 @@
 //! |---|---|
 //! | 0x001000 | GHCB (shared) |
 //! | 0x003000 | small window |
-//! | 0x010000 | kernel stack, growing down to 0x008000 |
 //! | 0x014000, 0x018000, 0x01c000 | interrupt stacks 1 to 3, two pages each |
 //! | 0x020000 | further shared pages, one slot each |
+//! | 0x100000 | kernel stack, growing down to 0x0e0000: key generation in the vTPM needs the most |
 //! | 0x200000 | large window |
 
 use crate::frames::{Frame, OutOfMemory};
@@ -25,8 +25,8 @@ const CPU_AREAS: u64 = 0xffff_fe00_0000_0000;
 const AREA_BYTES: u64 = 8 << 20;
 const GHCB: u64 = 0x1000;
 const SMALL_WINDOW: u64 = 0x3000;
-const STACK_TOP: u64 = 0x1_0000;
-const STACK_PAGES: u64 = 8;
+const STACK_TOP: u64 = 0x10_0000;
+const STACK_PAGES: u64 = 32;
 const INTERRUPT_STACK_TOPS: [u64; 3] = [0x1_4000, 0x1_8000, 0x1_c000];
 const INTERRUPT_STACK_PAGES: u64 = 2;
 const SHARED_PAGES: u64 = 0x2_0000;

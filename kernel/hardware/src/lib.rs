@@ -23,6 +23,8 @@ pub mod cpu;
 #[cfg(feature = "kernel")]
 pub mod cpuid;
 #[cfg(feature = "kernel")]
+pub mod entropy;
+#[cfg(feature = "kernel")]
 mod exceptions;
 #[cfg(feature = "kernel")]
 pub mod frames;

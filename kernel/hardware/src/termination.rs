@@ -71,6 +71,8 @@ reasons! {
     GuestBlob = 21,
     /// The hardware's random number generator failed its health check.
     Entropy = 22,
+    /// The vTPM did not take a measurement of what is about to start.
+    Measurement = 23,
 }
 
 /// Asks the host to end the guest; does not return, whatever the host does.

@@ -59,6 +59,30 @@ impl CcBlob {
 /// Type of the `setup_data` node that leads to the [`CcBlob`].
 pub const SETUP_CC_BLOB: u32 = 7;
 
+/// Type of a `setup_data` node that holds a TCG event log. The number is this project's own: Linux leaves nodes of unknown
+/// types alone, and shows all of them to user space in `/sys/kernel/boot_params/setup_data`.
+pub const SETUP_EVENT_LOG: u32 = 0x5643_4C47;
+
+/// Start of a `setup_data` node; the payload follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct SetupDataHeader {
+    /// Address of the next node, 0 at the end.
+    pub next: U64,
+    /// What the payload is.
+    pub kind: U32,
+    /// Bytes of the payload.
+    pub length: U32,
+}
+
+impl SetupDataHeader {
+    /// The last node of a list.
+    #[must_use]
+    pub const fn last(kind: u32, length: u32) -> Self {
+        Self { next: U64::ZERO, kind: U32::new(kind), length: U32::new(length) }
+    }
+}
+
 /// A `setup_data` node with the address of a [`CcBlob`] as its payload; the blob must lie below 4 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -346,6 +370,7 @@ const _: () = {
     assert!(offset_of!(CcBlob, secrets_address) == 8);
     assert!(offset_of!(CcBlob, cpuid_address) == 24);
     assert!(size_of::<CcBlobSetupData>() == 20);
+    assert!(size_of::<SetupDataHeader>() == 16);
     assert!(size_of::<E820Entry>() == 20);
     assert!(size_of::<SetupHeader>() == 123);
     assert!(size_of::<BootParameters>() == 0x1000);

@@ -6,11 +6,13 @@
 use super::{CannotStart, long_mode, memory};
 use crate::platform::Platform;
 use crate::setup::{self, Facts, MemoryRange};
+use alloc::vec::Vec;
 use core::ops::Range;
 use hardware::{cpuid, region};
-use snp_abi::address::PAGE_BYTES;
+use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH};
 use snp_abi::linux::{
-    BootParameters, CcBlob, CcBlobSetupData, E820Entry, E820Kind, SETUP_HEADER_OFFSET, SetupHeader,
+    BootParameters, CcBlob, CcBlobSetupData, E820Entry, E820Kind, SETUP_EVENT_LOG, SETUP_HEADER_OFFSET,
+    SetupDataHeader, SetupHeader,
 };
 use svsm_protocol::PageState;
 use zerocopy::{FromZeros, IntoBytes};
@@ -19,14 +21,17 @@ use zerocopy::{FromZeros, IntoBytes};
 pub const PAGES: u64 = 16;
 /// First, because Linux wants its setup data outside of reserved memory.
 const SETUP_DATA: u64 = 0;
-const BOOT_PARAMETERS: u64 = 1;
-const SECRETS: u64 = 2;
-const CPUID: u64 = 3;
-const CALLING_AREA: u64 = 4;
-const COMMAND_LINE: u64 = 5;
-const DESCRIPTORS: u64 = 6;
-const CC_BLOB: u64 = 7;
-const TABLES: u64 = 8;
+/// Setup data too: the event log, after the node's header.
+const EVENT_LOG: u64 = 1;
+const EVENT_LOG_PAGES: u64 = 2;
+const BOOT_PARAMETERS: u64 = 3;
+const SECRETS: u64 = 4;
+const CPUID: u64 = 5;
+const CALLING_AREA: u64 = 6;
+const COMMAND_LINE: u64 = 7;
+const DESCRIPTORS: u64 = 8;
+const CC_BLOB: u64 = 9;
+const TABLES: u64 = 10;
 const MASK_32: u64 = 0xffff_ffff;
 
 /// The PC's ROM area, below 1 MiB.
@@ -86,6 +91,7 @@ impl BootArea {
         platform: &mut Platform<'_>,
         mut parameters: BootParameters,
         command_line: &[u8],
+        event_log: &[u8],
     ) -> Result<(), CannotStart> {
         parameters.setup_header.setup_data = self.page(SETUP_DATA).into();
         parameters.setup_header.command_line = (self.command_line() as u32).into();
@@ -94,7 +100,15 @@ impl BootArea {
         };
         provide(BOOT_PARAMETERS, parameters.as_bytes(), PageState::Guest)?;
         let blob = self.page(CC_BLOB);
-        provide(SETUP_DATA, CcBlobSetupData::new(blob as u32).as_bytes(), PageState::Guest)?;
+        let mut node = CcBlobSetupData::new(blob as u32);
+        if !event_log.is_empty() {
+            node.next = self.page(EVENT_LOG).into();
+        }
+        provide(SETUP_DATA, node.as_bytes(), PageState::Guest)?;
+        let log = event_log_node(event_log).ok_or(CannotStart::Memory)?;
+        for (number, page) in (EVENT_LOG..).zip(log.chunks(PAGE_LENGTH)) {
+            provide(number, page, PageState::Guest)?;
+        }
         provide(CC_BLOB, CcBlob::new(self.page(SECRETS), self.page(CPUID)).as_bytes(), PageState::Guest)?;
         provide(SECRETS, setup::guest_secrets(self.calling_area()).as_bytes(), PageState::Guest)?;
         let cpuid = cpuid::page().ok_or(CannotStart::Memory)?;
@@ -119,7 +133,7 @@ impl BootArea {
                 count += 1;
             }
         };
-        let usable_end = self.range().start + PAGE_BYTES;
+        let usable_end = self.page(EVENT_LOG + EVENT_LOG_PAGES);
         let acpi = acpi.unwrap_or(MemoryRange { start: usable_end, end: usable_end });
         for range in &facts.memory {
             // Linux scans the PC's ROM area, which is the guest's memory, but no RAM to use.
@@ -148,4 +162,15 @@ impl BootArea {
         header.command_line = (self.command_line() as u32).into();
         memory::write_bytes(platform, self.boot_parameters() + SETUP_HEADER_OFFSET as u64, header.as_bytes());
     }
+}
+
+/// The pages of the log's node; none if the log is too long.
+fn event_log_node(log: &[u8]) -> Option<Vec<u8>> {
+    let header = SetupDataHeader::last(SETUP_EVENT_LOG, u32::try_from(log.len()).ok()?);
+    let mut node = header.as_bytes().to_vec();
+    node.extend_from_slice(log);
+    let pages = EVENT_LOG_PAGES as usize * PAGE_LENGTH;
+    let fits = node.len() <= pages;
+    node.resize(pages, 0);
+    fits.then_some(node)
 }

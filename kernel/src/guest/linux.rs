@@ -6,6 +6,7 @@
 
 use super::acpi::{self, Tables};
 use super::boot_area::BootArea;
+use super::measured::Measured;
 use super::memory::{grant_launched, read_bytes, write_bytes};
 use super::{CannotStart, Start, long_mode, ram};
 use crate::fw_cfg::{FwCfg, FwCfgError};
@@ -51,7 +52,12 @@ struct Loader<'a, 'b> {
 }
 
 /// Loads the guest and prepares its first vCPU.
-pub fn prepare(cpu: &mut Cpu, guest: &LinuxGuest, facts: &Facts) -> Result<Start, CannotStart> {
+pub fn prepare(
+    cpu: &mut Cpu,
+    guest: &LinuxGuest,
+    facts: &Facts,
+    mut measured: Measured,
+) -> Result<Start, CannotStart> {
     let area = BootArea::place(facts)?;
     let fw_cfg = FwCfg::new(cpu).map_err(|_| CannotStart::Memory)?;
     let platform = &mut Platform::new(cpu);
@@ -64,7 +70,12 @@ pub fn prepare(cpu: &mut Cpu, guest: &LinuxGuest, facts: &Facts) -> Result<Start
     let mut loader = Loader { platform, fw_cfg, facts };
     let length = loader.command_line(&guest.command_line, &mut command_line)?;
     let (parameters, tables) = loader.parameters(&area)?;
-    area.fill(loader.platform, parameters, command_line.get(..length).unwrap_or_default())?;
+    let command_line = command_line.get(..length).unwrap_or_default();
+    // What is measured by a digest is compared with it before it runs.
+    measured.kernel(&guest.kernel);
+    measured.initrd(&guest.initrd);
+    measured.command_line(&guest.command_line, command_line.strip_suffix(&[0]).unwrap_or(command_line));
+    area.fill(loader.platform, parameters, command_line, measured.finish())?;
     let bytes = ram::provide_all(loader.platform, facts)?;
     log::info!("{} MiB of memory granted", bytes >> 20);
     if let Some(tables) = &tables {

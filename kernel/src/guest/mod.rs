@@ -6,6 +6,7 @@ mod elf;
 mod firmware;
 mod linux;
 mod long_mode;
+mod measured;
 mod memory;
 mod ram;
 
@@ -15,6 +16,7 @@ use boot_handoff::{Guest, Handoff};
 use hardware::cpu::Cpu;
 use hardware::guest_vmsa;
 use hardware::termination::{Reason, terminate};
+use measured::Measured;
 use snp_abi::vmsa::Vmsa;
 use svsm_protocol::{GuestPage, VcpuContext};
 
@@ -32,13 +34,14 @@ pub enum CannotStart {
 /// Starts the guest of the image; none if it has none.
 pub fn start(cpu: &mut Cpu, handoff: &Handoff, facts: &Facts) -> Option<Started> {
     let Ok(guest) = handoff.guest.decode() else { terminate(Reason::Handoff) };
+    let measured = Measured::start(&handoff.guest);
     let prepared = match guest {
         Guest::None => {
             log::info!("no guest in this image");
             return None;
         }
-        Guest::Elf(guest) => elf::prepare(cpu, guest, facts),
-        Guest::Linux(guest) => linux::prepare(cpu, guest, facts),
+        Guest::Elf(guest) => elf::prepare(cpu, guest, facts, measured),
+        Guest::Linux(guest) => linux::prepare(cpu, guest, facts, measured),
         Guest::Firmware(guest) => firmware::prepare(cpu, &handoff.guest, guest, facts),
     };
     match prepared {

@@ -26,6 +26,7 @@ mod failure;
 mod guest_memory;
 mod ledger;
 mod machine;
+pub mod measurement;
 mod psp_channel;
 mod pvalidate;
 mod registry;

@@ -6,6 +6,7 @@ const E820_COUNT: u64 = 0x1e8;
 const SETUP_DATA: u64 = 0x250;
 const E820_TABLE: u64 = 0x2d0;
 const SETUP_CC_BLOB: u32 = 7;
+const SETUP_EVENT_LOG: u32 = 0x5643_4c47;
 const CC_MAGIC: u32 = 0x4544_4d41;
 /// Secrets page: SVSM base, size, calling area, version, guest VMPL; VMPCK0.
 const SECRETS_SVSM_BASE: u64 = 0x140;
@@ -48,6 +49,19 @@ pub struct Boot {
     pub svsm_version: u32,
     pub vmpl: u8,
     pub ram: [Ram; 8],
+    /// The event log: first byte, and first byte behind it.
+    pub event_log: (u64, u64),
+}
+
+/// The payload of the firmware's own setup data node.
+fn event_log(mut node: u64) -> (u64, u64) {
+    while node != 0 {
+        if read_u32(node + 8) == SETUP_EVENT_LOG {
+            return (node + 16, node + 16 + u64::from(read_u32(node + 12)));
+        }
+        node = read_u64(node);
+    }
+    (0, 0)
 }
 
 pub fn read_u64(address: u64) -> u64 {
@@ -84,5 +98,6 @@ pub fn read(parameters: u64) -> Boot {
         svsm_version: read_u32(secrets + SECRETS_VERSION),
         vmpl: read_u32(secrets + SECRETS_VMPL) as u8,
         ram,
+        event_log: event_log(node),
     }
 }

@@ -22,6 +22,7 @@ mod memory;
 mod raw;
 mod serial;
 mod svsm;
+mod tpm;
 mod vcpu;
 
 use serial::println;

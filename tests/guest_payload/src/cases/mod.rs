@@ -12,6 +12,7 @@ mod pvalidate_refused;
 mod start;
 mod vcpu_good;
 mod vcpu_refused;
+mod vtpm;
 
 use crate::boot::Boot;
 use crate::check::Check;
@@ -176,6 +177,17 @@ const CASES: &[Case] = &[
     case!(attestation::attestation_operation_must_be_private_and_in_one_page),
     case!(attestation::unknown_service_is_refused),
     case!(attestation::attestation_works_after_many_refusals),
+    case!(vtpm::vtpm_protocol_version_1_is_served),
+    case!(vtpm::vtpm_query_names_the_send_command),
+    case!(vtpm::tpm_is_started_already),
+    case!(vtpm::tpm_gives_random_bytes),
+    case!(vtpm::pcr_is_extended_as_computed),
+    case!(vtpm::event_log_replays_to_the_pcrs),
+    case!(vtpm::manifest_of_the_vtpm_is_its_endorsement_key),
+    case!(vtpm::malformed_vtpm_frames_are_refused),
+    case!(vtpm::hostile_tpm_sizes_are_the_tpms_to_refuse),
+    case!(vtpm::vtpm_buffer_may_have_any_alignment),
+    case!(vtpm::vtpm_buffers_outside_of_private_memory_are_refused),
     case!(interrupts::interrupt_waits_for_the_interrupt_flag_and_comes_once),
     case!(interrupts::task_priority_can_be_written_with_an_interrupt_pending),
     case!(interrupts::task_priority_holds_interrupts_back),
@@ -188,6 +200,8 @@ const CASES: &[Case] = &[
     case!(many_vcpus::two_vcpus_race_for_one_page_and_one_wins, 2),
     case!(many_vcpus::validation_races_with_rescission_without_harm, 2),
     case!(many_vcpus::all_vcpus_call_at_once, 4),
+    case!(vtpm::all_vcpus_use_the_tpm_at_once, 4),
+    case!(vtpm::long_tpm_command_does_not_hold_up_other_vcpus, 2),
 ];
 
 /// Runs every case and ends the machine.

@@ -1,0 +1,117 @@
+//! Measures what this firmware starts: into the vTPM, before it runs, and into a log for the guest.
+//!
+//! | PCR | event |
+//! |---|---|
+//! | 0 | this firmware's version; the record of what the image starts, which the image's measurement covers |
+//! | 4 | the kernel, by its SHA-384 |
+//! | 8 | the command line |
+//! | 9 | the initial RAM disk, by its SHA-384 |
+//! | 0 to 7 | separators, where the guest is no firmware that goes on measuring |
+
+use crate::setup::svsm;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use boot_handoff::{BlobDigest, GuestRecord};
+use core::fmt::Write;
+use hardware::termination::{Reason, terminate};
+use svsm_protocol::Vtpm;
+use svsm_protocol::measurement::{self, EventLog, EventType, MeasurementError, Pcr};
+use zerocopy::IntoBytes;
+
+const FIRMWARE: Pcr = Pcr(0);
+const KERNEL: Pcr = Pcr(4);
+const COMMAND_LINE: Pcr = Pcr(8);
+const INITRD: Pcr = Pcr(9);
+
+/// Tag of the guest record: `VGST`.
+const GUEST_RECORD_TAG: u32 = u32::from_be_bytes(*b"VGST");
+/// Command lines that are longer are measured by their digest, so that the log keeps to its pages.
+const MOST_TEXT: usize = 2048;
+
+/// Measurements so far; without a vTPM nothing is measured.
+pub struct Measured {
+    vtpm: Option<&'static dyn Vtpm>,
+    log: EventLog,
+}
+
+impl Measured {
+    /// Starts the TPM and measures firmware and guest record.
+    pub fn start(guest: &GuestRecord) -> Self {
+        let mut measured = Self { vtpm: svsm().vtpm.as_deref(), log: EventLog::new() };
+        if let Some(vtpm) = measured.vtpm {
+            judge(measurement::start(vtpm));
+            let version: Vec<u8> = concat!("Vouchsafe ", env!("CARGO_PKG_VERSION"), "\0")
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .collect();
+            measured.event(FIRMWARE, EventType::CrtmVersion, &version);
+            let record = guest.as_bytes();
+            let mut tagged = GUEST_RECORD_TAG.to_le_bytes().to_vec();
+            tagged.extend_from_slice(&(record.len() as u32).to_le_bytes());
+            tagged.extend_from_slice(record);
+            measured.event(FIRMWARE, EventType::Tagged, &tagged);
+        }
+        measured
+    }
+
+    fn event(&mut self, pcr: Pcr, event: EventType, data: &[u8]) {
+        if let Some(vtpm) = self.vtpm {
+            judge(self.log.measure(vtpm, pcr, event, data));
+        }
+    }
+
+    /// The kernel.
+    pub fn kernel(&mut self, blob: &BlobDigest) {
+        self.blob(KERNEL, "kernel", blob);
+    }
+
+    /// The initial RAM disk, if there is one.
+    pub fn initrd(&mut self, blob: &BlobDigest) {
+        if blob.length != 0 {
+            self.blob(INITRD, "initrd", blob);
+        }
+    }
+
+    fn blob(&mut self, pcr: Pcr, name: &str, blob: &BlobDigest) {
+        let text = format!("{name}: sha384 {}", hex(&blob.sha384));
+        self.event(pcr, EventType::InitialProgram, text.as_bytes());
+    }
+
+    /// The command line, without its final zero.
+    pub fn command_line(&mut self, blob: &BlobDigest, text: &[u8]) {
+        if text.len() > MOST_TEXT {
+            return self.blob(COMMAND_LINE, "kernel_cmdline", blob);
+        }
+        let mut event = b"kernel_cmdline: ".to_vec();
+        event.extend_from_slice(text);
+        self.event(COMMAND_LINE, EventType::InitialProgram, &event);
+    }
+
+    /// Ends the firmware's part; the log as the guest gets it, empty if nothing was measured.
+    pub fn finish(&mut self) -> &[u8] {
+        match self.vtpm {
+            Some(vtpm) => {
+                judge(self.log.separate(vtpm));
+                self.log.bytes()
+            }
+            None => &[],
+        }
+    }
+}
+
+/// A guest whose start is not in the PCRs must not run: it could measure what it likes.
+fn judge(measured: Result<(), MeasurementError>) {
+    if let Err(error) = measured {
+        log::error!("measuring the guest: {error:?}");
+        terminate(Reason::Measurement);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

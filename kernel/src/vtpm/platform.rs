@@ -1,0 +1,88 @@
+//! What the TPM engine needs of the machine: entropy, a clock, and no durable memory.
+
+use alloc::vec::Vec;
+use hardware::entropy::{Entropy, EntropyFailure};
+use hardware::{cpuid, instructions};
+use tpm::{CommitFailure, Platform, StateChange};
+use zeroize::Zeroizing;
+
+/// Timing leaf of hypervisors: EAX is the frequency of the TSC in kHz.
+const TIMING_LEAF: u32 = 0x4000_0010;
+/// Used where no leaf says better. The TPM's time is the host's in any case: it never goes back, and proves nothing else.
+const ASSUMED_KILOHERTZ: u64 = 2_000_000;
+
+/// The entropy that a TPM was made from. No `Debug`: every secret of the TPM follows from it.
+pub struct BirthEntropy(Zeroizing<Vec<u8>>);
+
+/// What is done with entropy besides giving it out.
+enum Memory {
+    /// Nothing.
+    Off,
+    /// It is noted.
+    Recording(Zeroizing<Vec<u8>>),
+    /// What was noted is given out again, in the same order, before there is any new.
+    Replaying(Zeroizing<Vec<u8>>),
+}
+
+/// The platform of one TPM.
+pub struct TpmPlatform {
+    entropy: Entropy,
+    memory: Memory,
+    kilohertz: u64,
+    /// The latest time that was given out: TSCs of two vCPUs may differ.
+    latest: u64,
+}
+
+impl TpmPlatform {
+    fn new(memory: Memory) -> Result<Self, EntropyFailure> {
+        let told = u64::from(cpuid::query(TIMING_LEAF, 0).eax);
+        let kilohertz = if told == 0 { ASSUMED_KILOHERTZ } else { told };
+        Ok(Self { entropy: Entropy::new()?, memory, kilohertz, latest: 0 })
+    }
+
+    /// A platform that notes the entropy it gives, until [`Self::finish_recording`].
+    pub fn recording() -> Result<Self, EntropyFailure> {
+        Self::new(Memory::Recording(Zeroizing::new(Vec::new())))
+    }
+
+    /// A platform that gives the same entropy again.
+    pub fn replaying(birth: &BirthEntropy) -> Result<Self, EntropyFailure> {
+        Self::new(Memory::Replaying(birth.0.clone()))
+    }
+
+    /// Ends the recording.
+    pub fn finish_recording(&mut self) -> BirthEntropy {
+        match core::mem::replace(&mut self.memory, Memory::Off) {
+            Memory::Recording(noted) | Memory::Replaying(noted) => BirthEntropy(noted),
+            Memory::Off => BirthEntropy(Zeroizing::new(Vec::new())),
+        }
+    }
+}
+
+impl Platform for TpmPlatform {
+    fn entropy(&mut self, bytes: &mut [u8]) -> Result<(), tpm::EntropyFailure> {
+        if let Memory::Replaying(noted) = &mut self.memory
+            && let Some(first) = noted.get(..bytes.len())
+        {
+            bytes.copy_from_slice(first);
+            noted.drain(..bytes.len());
+            return Ok(());
+        }
+        self.entropy.fill(bytes).map_err(|EntropyFailure| tpm::EntropyFailure)?;
+        if let Memory::Recording(noted) = &mut self.memory {
+            noted.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn monotonic_milliseconds(&mut self) -> u64 {
+        let now = instructions::time_stamp() / self.kilohertz;
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    /// State lives as long as the VM does; the memory that holds it is as durable as the VM.
+    fn commit(&mut self, _: &[StateChange<'_>]) -> Result<(), CommitFailure> {
+        Ok(())
+    }
+}
