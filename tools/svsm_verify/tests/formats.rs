@@ -7,6 +7,7 @@ use serde_json::Value;
 use svsm_verify::evidence::{Evidence, EvidenceError, directory, json};
 use svsm_verify::manifest::{InvalidManifest, endorsement_key};
 use svsm_verify::policy::InvalidPolicy;
+use svsm_verify::reader::Malformed;
 use svsm_verify::vtpm::event_log::EventLog;
 use svsm_verify::vtpm::public_area::PublicArea;
 use svsm_verify::vtpm::quote::{Quote, verify_signature};
@@ -156,6 +157,14 @@ fn claims_are_machine_readable_and_given_only_when_verified() {
         (&vmpl["outcome"], &vmpl["why"]),
         (&Value::from("failed"), &Value::from("the report was asked for at VMPL 2, and not 0"))
     );
+}
+
+#[test]
+fn an_endless_event_log_is_refused() {
+    let mut log = Machine::genuine().log.bytes();
+    // Events of PCR 1 without digests and data.
+    log.extend([1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(1 << 16));
+    assert_eq!(EventLog::parse(&log), Err(Malformed::TooLarge("number of events", 1 << 16)));
 }
 
 #[test]

@@ -394,6 +394,24 @@ fn a_quote_by_a_foreign_attestation_key_is_refused() {
 }
 
 #[test]
+fn a_signature_by_another_scheme_than_the_keys_is_refused() {
+    // The same private key could sign so, but its public area says that its TPM never does.
+    let machine = Machine::genuine();
+    for wrong in [[0x00, 0x16, 0x00, 0x0B], [0x00, 0x14, 0x00, 0x0C], [0x00, 0x18, 0x00, 0x0B]] {
+        let number = u16::from_be_bytes([wrong[0], wrong[1]]);
+        let hash = if wrong[3] == 0x0C { "sha384" } else { "sha256" };
+        let mut evidence = machine.evidence();
+        evidence.quote_signature.as_mut().unwrap()[..4].copy_from_slice(&wrong);
+        let answer = judge(&evidence, &policy(""), &machine.root());
+        only(
+            &answer,
+            Check::QuoteSignature,
+            &Refusal::QuoteSignature(InvalidSignature::Scheme(number, hash)),
+        );
+    }
+}
+
+#[test]
 fn a_replayed_quote_is_refused() {
     let machine = Machine { quote_nonce: b"an older session".to_vec(), ..Machine::genuine() };
     let reason = Refusal::ReplayedQuote(b"an older session".to_vec());

@@ -5,6 +5,8 @@ use crate::reader::{Malformed, Reader};
 
 /// A longer log is not read.
 pub const MAXIMUM_BYTES: usize = 16 << 20;
+/// A longer list of events is nobody's boot.
+const MAXIMUM_EVENTS: usize = 1 << 16;
 /// More banks than any TPM has.
 const MAXIMUM_BANKS: u32 = 16;
 /// No hash has longer digests.
@@ -51,6 +53,9 @@ impl EventLog {
         let sizes = specification_id(&mut reader)?;
         let mut events = Vec::new();
         while !reader.is_empty() {
+            if events.len() >= MAXIMUM_EVENTS {
+                return Err(Malformed::TooLarge("number of events", events.len()));
+            }
             events.push(event(&mut reader, &sizes)?);
         }
         Ok(Self { events })
