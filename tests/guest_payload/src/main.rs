@@ -50,6 +50,7 @@ extern "C" fn main(boot_parameters: u64) -> ! {
     host.install();
     match words.as_str().split_ascii_whitespace().find(|word| !word.starts_with(host::PREFIX)) {
         None => cases::run_all(&boot, host),
+        Some("evidence") => cases::evidence::run(&boot),
         Some(mode) if mode.starts_with("bench=") => cases::bench::run(&mode["bench=".len()..], &boot),
         Some(mode) => cases::forbidden::run(mode, &boot),
     }

@@ -4,6 +4,7 @@ mod attestation;
 pub mod bench;
 mod calling_area;
 mod calls;
+pub mod evidence;
 pub mod forbidden;
 mod interrupts;
 mod many_vcpus;

@@ -120,6 +120,9 @@ pub const RUNS: &[Run] = &[
         files: &[("mode", "host=shared")],
         ..cases("payload_in_memory_that_starts_shared", &["--memory-shared", "--smp", "2"])
     },
+    cases("payload_on_a_host_that_throttles_messages", &["--throttle", "2"]),
+    cases("payload_on_genoa_with_a_vlek", &["--cpu-model", "genoa", "--endorsement", "vlek"]),
+    cases("payload_on_turin_with_host_data", &["--cpu-model", "turin", "--host-data", "c0ffee"]),
     mode(
         "reading_vmpl0_memory_is_stopped",
         &[("mode", "read-vmpl0")],
