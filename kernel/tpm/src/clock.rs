@@ -16,6 +16,8 @@ pub struct Clock {
     pub safe: bool,
     pub reset_count: u32,
     pub restart_count: u32,
+    /// Counts TPM restarts since the last reset: contexts of objects with stClear end with it.
+    pub clear_count: u32,
     /// Counts TPM resets and never goes back: the nonce of contexts.
     pub total_reset_count: u64,
     /// Changes when Time stops being comparable: a new one for each power-on.
@@ -55,6 +57,15 @@ impl Clock {
             self.safe = true;
         }
         due
+    }
+
+    /// TPM2_Clear: Clock and the counters start again; the count of all resets does not.
+    pub const fn clear(&mut self) {
+        self.clock = 0;
+        self.safe = true;
+        self.reset_count = 0;
+        self.restart_count = 0;
+        self.clear_count = 0;
     }
 
     /// TPMS_CLOCK_INFO.

@@ -36,6 +36,15 @@ impl DictionaryAttack {
         self.failed_tries >= self.max_tries
     }
 
+    /// Sets the parameters. Failures so far are forgotten as if they were of now, and only as long as there is a recovery.
+    pub const fn set_parameters(&mut self, max_tries: u32, recovery: u32, lockout_recovery: u32, now: u64) {
+        self.max_tries = max_tries;
+        self.recovery_seconds = recovery;
+        self.lockout_recovery_seconds = lockout_recovery;
+        self.self_heal_since = now;
+        self.lockout_since = now;
+    }
+
     /// Counts a failed authorization of something under protection.
     pub fn register_failure(&mut self, of_lockout: bool, now: u64) {
         if of_lockout {

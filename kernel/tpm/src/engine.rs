@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use crate::call::Call;
 use crate::command_table::{self, Command, CommandCode, NO_SESSIONS, NV, Role};
 use crate::crypto::random::{Drbg, INSTANTIATE_BYTES, RESEED_BYTES};
-use crate::mode::Mode;
+use crate::mode::{Mode, is_refused_when_read_only};
 use crate::platform::{Platform, StateChange};
 use crate::response_code::ResponseCode;
+use crate::self_test::Failure;
 use crate::session::area::Area;
 use crate::session::authorize::Request;
 use crate::session::encryption::{Direction, transform};
@@ -76,7 +77,8 @@ impl<P: Platform> Tpm<P> {
         let now = self.platform.monotonic_milliseconds();
         self.state.clock.power_on(now);
         self.hash_sequence = None;
-        self.mode = Mode::AwaitingStartup;
+        self.state.failure = crate::self_test::run().err();
+        self.mode = if self.state.failure.is_some() { Mode::Failed } else { Mode::AwaitingStartup };
     }
 
     /// The platform.
@@ -105,6 +107,9 @@ impl<P: Platform> Tpm<P> {
         let now = self.platform.monotonic_milliseconds();
         self.tick(now);
         let result = self.run(locality, command);
+        if self.state.failure.is_some() {
+            self.mode = Mode::Failed;
+        }
         // What a refused command changed on purpose, failed tries above all, is durable before its answer.
         let committed = self.commit();
         match (result, committed) {
@@ -126,14 +131,17 @@ impl<P: Platform> Tpm<P> {
             let mut entropy = Secret::zeroed(RESEED_BYTES);
             match self.platform.entropy(entropy.as_mut_bytes()) {
                 Ok(()) => self.state.random.reseed(entropy.as_bytes(), &[]),
-                Err(_) => self.mode = Mode::Failed,
+                Err(_) => {
+                    self.state.failure = Some(Failure::Entropy);
+                    self.mode = Mode::Failed;
+                }
             }
         }
     }
 
     fn run(&mut self, locality: u8, bytes: &[u8]) -> Result<Vec<u8>> {
         let (with_sessions, code, rest) = parse_header(bytes)?;
-        if self.mode == Mode::Failed && !Mode::serves_failed(code) {
+        if self.mode == Mode::Failed && (with_sessions || !Mode::serves_failed(code)) {
             return Err(ResponseCode::FAILURE);
         }
         let command = command_table::find(code).ok_or(ResponseCode::COMMAND_CODE)?;
@@ -147,8 +155,16 @@ impl<P: Platform> Tpm<P> {
         let mut parsed =
             Parsed { command, with_sessions, handles: [Handle::UNASSIGNED; HANDLES_IN_A_COMMAND], rest };
         parsed.read_handles(&self.state)?;
+        let index = parsed.handles.iter().find_map(|handle| self.state.nv.indices.get(handle));
+        let index = index.map(|index| index.public.attributes);
+        if self.state.read_only && is_refused_when_read_only(command.code, index) {
+            return Err(ResponseCode::READ_ONLY);
+        }
         let snapshot = command.has(NV).then(|| self.state.clone());
         let answer = self.authorize_and_run(locality, &mut parsed)?;
+        if invalidates_saved_state(command) {
+            self.state.invalidate_orderly();
+        }
         if self.commit().is_err() {
             // What was not made durable did not happen.
             if let Some(before) = snapshot {
@@ -183,9 +199,6 @@ impl<P: Platform> Tpm<P> {
         request.authorize(&mut self.state, &mut self.platform, &mut area)?;
         let audits = AuditHashes::before(&request, &self.state, &area);
         self.decrypt(&area, parameters.as_mut_bytes())?;
-        if self.state.read_only && !allowed_when_read_only(command) {
-            return Err(ResponseCode::READ_ONLY);
-        }
         let handler = command.handler.ok_or(ResponseCode::COMMAND_CODE)?;
         let mut call = Call::new(
             &mut self.state,
@@ -270,6 +283,9 @@ impl<P: Platform> Tpm<P> {
     pub fn hash_end(&mut self) {
         let Some(hashers) = self.hash_sequence.take() else { return };
         let started = self.mode == Mode::Running;
+        if started {
+            self.state.invalidate_orderly();
+        }
         self.state.pcrs.measure_root_of_trust(hashers, started);
     }
 }
@@ -339,7 +355,8 @@ fn success(handle: Option<Handle>, parameters: &[u8], sessions: Option<&[u8]>) -
     out
 }
 
-/// TPM2_ReadOnlyControl leaves everything that writes no NV memory, and itself.
-const fn allowed_when_read_only(command: &Command) -> bool {
-    !command.has(NV) || matches!(command.code, CommandCode::ReadOnlyControl | CommandCode::Shutdown)
+/// Whether a command changes what TPM2_Shutdown saved: a resume must not bring the old values back.
+const fn invalidates_saved_state(command: &Command) -> bool {
+    use CommandCode::{IncrementalSelfTest, SelfTest, Shutdown, StirRandom};
+    command.has(NV) && !matches!(command.code, IncrementalSelfTest | SelfTest | Shutdown | StirRandom)
 }

@@ -116,6 +116,13 @@ impl Hierarchy {
         self.renew_proof(random);
     }
 
+    /// Enabled, without authorization value and policy.
+    pub fn open(&mut self) {
+        self.enabled = true;
+        self.auth = Secret::new();
+        self.policy = Policy::default();
+    }
+
     /// A new proof: contexts and tickets made before are void.
     pub fn renew_proof(&mut self, random: &mut impl Random) {
         self.proof = Secret::zeroed(PROOF_BYTES);

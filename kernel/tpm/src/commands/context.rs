@@ -1,12 +1,111 @@
 //! Contexts of objects and sessions: Part 3, chapter on context management.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use crate::call::{Call, Handler};
 use crate::command_table::CommandCode;
+use crate::context::{
+    Context, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_STATE_CLEAR_OBJECT, put_loaded, read_loaded,
+};
+use crate::object::Loaded;
 use crate::response_code::ResponseCode;
-use crate::structures::handles::{HandleKind, HandleType};
-use crate::wire::Result;
+use crate::session::{Session, Slot};
+use crate::structures::handles::{Handle, HandleKind, HandleType};
+use crate::structures::limits::LOADED_SESSIONS;
+use crate::wire::{Marshal, Reader, Result, Secret};
 
-pub const HANDLERS: &[(CommandCode, Handler)] = &[(CommandCode::FlushContext, flush_context)];
+pub const HANDLERS: &[(CommandCode, Handler)] = &[
+    (CommandCode::ContextSave, context_save),
+    (CommandCode::ContextLoad, context_load),
+    (CommandCode::FlushContext, flush_context),
+];
+
+/// TPM2_ContextSave: an object stays loaded, a session does not.
+fn context_save(call: &mut Call<'_>) -> Result<()> {
+    let handle = call.handle(0);
+    call.end_of_parameters()?;
+    let context = match call.state.loaded(handle) {
+        Some(loaded) => {
+            let contents = put_loaded(loaded);
+            let sequence = call.state.object_context_counter.checked_add(1).ok_or(ResponseCode::FAILURE)?;
+            let (saved_handle, hierarchy) = match loaded {
+                Loaded::Sequence(_) => (SAVED_SEQUENCE, Handle::NULL),
+                Loaded::Object(object) if object.state_clear => (SAVED_STATE_CLEAR_OBJECT, object.hierarchy),
+                Loaded::Object(object) => (SAVED_OBJECT, object.hierarchy),
+            };
+            let mut context = Context { sequence, saved_handle, hierarchy, blob: Vec::new() };
+            context.protect(call.state, &contents)?;
+            call.state.object_context_counter = sequence;
+            context
+        }
+        None => save_session(call, handle)?,
+    };
+    call.state.invalidate_orderly();
+    call.answer(&context);
+    Ok(())
+}
+
+fn save_session(call: &mut Call<'_>, handle: Handle) -> Result<Context> {
+    let session = call.state.sessions.get(handle).ok_or(ResponseCode::HANDLE.handle(1))?;
+    let policy = session.policy.is_some();
+    let contents = Secret::from(session.to_bytes());
+    if call.state.sessions.gap_is_full() {
+        return Err(ResponseCode::CONTEXT_GAP);
+    }
+    let sequence = call.state.sessions.context_counter;
+    let mut context = Context { sequence, saved_handle: handle, hierarchy: Handle::NULL, blob: Vec::new() };
+    context.protect(call.state, &contents)?;
+    let sessions = &mut call.state.sessions;
+    sessions.context_counter = sequence.saturating_add(1);
+    if let Some(slot) = sessions.slot_mut(handle) {
+        *slot = Slot::Saved { context: sequence, policy };
+    }
+    Ok(context)
+}
+
+/// TPM2_ContextLoad.
+fn context_load(call: &mut Call<'_>) -> Result<()> {
+    let context: Context = call.parameter()?;
+    call.end_of_parameters()?;
+    let contents = context.open(call.state)?;
+    if context.saved_handle.kind() != HandleType::Transient {
+        return load_session(call, &context, &contents);
+    }
+    if !call.state.hierarchies.is_enabled(context.hierarchy) {
+        return Err(ResponseCode::HIERARCHY.parameter(1));
+    }
+    call.state.objects.check_room()?;
+    // What was authenticated was written by this engine: it cannot be unreadable.
+    let loaded = read_loaded(context.saved_handle, &contents).map_err(|_| ResponseCode::FAILURE)?;
+    call.response_handle = Some(call.state.objects.insert(loaded)?);
+    Ok(())
+}
+
+fn load_session(call: &mut Call<'_>, context: &Context, contents: &Secret) -> Result<()> {
+    let sessions = &call.state.sessions;
+    let policy = context.saved_handle.kind() == HandleType::PolicySession;
+    match sessions.slot(context.saved_handle) {
+        Some(Slot::Saved { context: saved, policy: kind })
+            if *saved == context.sequence && *kind == policy => {}
+        _ => return Err(ResponseCode::HANDLE.parameter(1)),
+    }
+    let loaded = sessions.loaded();
+    if loaded >= LOADED_SESSIONS {
+        return Err(ResponseCode::SESSION_MEMORY);
+    }
+    let oldest = sessions.oldest_saved() == Some(context.sequence);
+    if loaded.saturating_add(1) == LOADED_SESSIONS && sessions.gap_is_full() && !oldest {
+        return Err(ResponseCode::CONTEXT_GAP);
+    }
+    let session: Session = Reader::new(contents.as_bytes()).read().map_err(|_| ResponseCode::FAILURE)?;
+    if let Some(slot) = call.state.sessions.slot_mut(context.saved_handle) {
+        *slot = Slot::Loaded(Box::new(session));
+    }
+    call.state.invalidate_orderly();
+    call.response_handle = Some(context.saved_handle);
+    Ok(())
+}
 
 /// TPM2_FlushContext: the handle is a parameter, so that it may be of a session whose context is saved.
 fn flush_context(call: &mut Call<'_>) -> Result<()> {

@@ -5,18 +5,30 @@
 //! [`command_table`](crate::command_table). A handler takes its parameters, checks everything, and then changes: only the
 //! first part may fail.
 
+pub mod asymmetric;
 pub mod attestation;
+pub mod audit;
 pub mod authorization;
 pub mod capability;
+pub mod clock;
 pub mod context;
+pub mod credentials;
+pub mod dictionary_attack;
+pub mod duplication;
+pub mod ephemeral;
 pub mod hierarchy;
+pub mod loading;
+pub mod management;
 pub mod nonvolatile;
 pub mod objects;
 pub mod pcr;
 pub mod random;
+pub mod sequences;
 pub mod sessions;
 pub mod signing;
 pub mod startup;
+pub mod symmetric;
+pub mod testing;
 
 use crate::call::Handler;
 use crate::command_table::CommandCode;
@@ -33,6 +45,18 @@ pub const CHAPTERS: &[&[(CommandCode, Handler)]] = &[
     capability::HANDLERS,
     attestation::HANDLERS,
     signing::HANDLERS,
+    symmetric::HANDLERS,
+    sequences::HANDLERS,
+    loading::HANDLERS,
+    ephemeral::HANDLERS,
+    duplication::HANDLERS,
+    credentials::HANDLERS,
+    audit::HANDLERS,
+    asymmetric::HANDLERS,
     authorization::HANDLERS,
     nonvolatile::HANDLERS,
+    testing::HANDLERS,
+    management::HANDLERS,
+    dictionary_attack::HANDLERS,
+    clock::HANDLERS,
 ];

@@ -27,7 +27,6 @@ fn pcr_extend(call: &mut Call<'_>) -> Result<()> {
     for digest in &digests.0 {
         call.state.pcrs.extend(digest.hash, pcr, &digest.digest);
     }
-    call.state.invalidate_orderly();
     Ok(())
 }
 

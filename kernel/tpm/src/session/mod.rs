@@ -194,7 +194,11 @@ impl Sessions {
 
     /// Whether another session can be started: TPM_RC_SESSION_MEMORY, TPM_RC_SESSION_HANDLES.
     pub fn check_room(&self) -> Result<()> {
-        if self.loaded() >= LOADED_SESSIONS {
+        let loaded = self.loaded();
+        if loaded.saturating_add(1) == LOADED_SESSIONS && self.gap_is_full() {
+            return Err(ResponseCode::CONTEXT_GAP);
+        }
+        if loaded >= LOADED_SESSIONS {
             return Err(ResponseCode::SESSION_MEMORY);
         }
         if self.active() >= ACTIVE_SESSIONS {
@@ -252,6 +256,12 @@ impl Sessions {
             Slot::Free | Slot::Loaded(_) => None,
         });
         contexts.min()
+    }
+
+    /// Whether the counter is so far ahead of the oldest saved session that another number would be mistaken for its own.
+    pub fn gap_is_full(&self) -> bool {
+        self.oldest_saved()
+            .is_some_and(|oldest| self.context_counter.saturating_sub(oldest) > CONTEXT_GAP_MAX)
     }
 
     /// Whether the handle's type is the session's.

@@ -60,6 +60,9 @@ pub fn build(
     for used in &area.sessions {
         respond(state, used, &mut out, |algorithm| rp_hash(algorithm, parameters));
     }
+    if let Some(sequence) = state.flush_after_response.take() {
+        state.objects.remove(sequence);
+    }
     Ok(out)
 }
 

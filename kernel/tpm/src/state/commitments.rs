@@ -13,7 +13,7 @@ use crate::structures::public::Parameters;
 use crate::wire::{Marshal, Reader, Result, Secret, Unmarshal};
 
 /// How many commitments can be open; the oldest one makes way.
-const MOST_OPEN: usize = 128;
+const MOST_OPEN: usize = crate::structures::limits::SPLIT_SIGNINGS;
 const NONCE_BYTES: usize = 64;
 
 /// The open commitments.

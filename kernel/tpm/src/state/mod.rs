@@ -18,6 +18,7 @@ use crate::nv::NvStore;
 use crate::object::{Loaded, Object, Sequence, Slots};
 use crate::pcr::Pcrs;
 use crate::response_code::ResponseCode;
+use crate::self_test::Failure;
 use crate::session::{Session, Sessions};
 use crate::structures::handles::{Handle, HandleType};
 use crate::structures::tickets::StartupType;
@@ -47,9 +48,15 @@ pub struct State {
     pub read_only: bool,
     /// What the last TPM2_Shutdown saved; `None` once something changed since.
     pub orderly: Option<StartupType>,
-    /// TPM2_SelfTest was asked for everything.
-    pub fully_tested: bool,
+    /// Whether this power cycle began after an orderly shutdown.
+    pub was_orderly: bool,
+    /// Why the TPM goes into failure mode.
+    pub failure: Option<Failure>,
     pub commitments: Commitments,
+    /// Numbers the saved contexts of objects.
+    pub object_context_counter: u64,
+    /// A sequence that its completion has used up; it authorizes the response still.
+    pub flush_after_response: Option<Handle>,
     dirty: BTreeSet<Record>,
 }
 
@@ -71,8 +78,11 @@ impl State {
             algorithm_set: 0,
             read_only: false,
             orderly: None,
-            fully_tested: false,
+            was_orderly: false,
+            failure: None,
             commitments: Commitments::default(),
+            object_context_counter: 0,
+            flush_after_response: None,
             dirty: BTreeSet::new(),
         };
         Record::FIXED.iter().for_each(|record| state.mark(*record));

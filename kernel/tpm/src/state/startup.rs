@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::records::{put_option, read_option, read_secret};
 use super::{Record, State};
 use crate::hierarchy::Policy;
-use crate::object::Slots;
+use crate::object::{Loaded, Slots};
 use crate::pcr::{BANKS, attributes};
 use crate::session::Sessions;
 use crate::structures::attributes::NvAttributes;
@@ -34,6 +34,8 @@ impl State {
             self.clock.reset_count = self.clock.reset_count.wrapping_add(1);
             self.clock.total_reset_count = self.clock.total_reset_count.saturating_add(1);
             self.clock.restart_count = 0;
+            self.clock.clear_count = 0;
+            self.object_context_counter = 0;
             self.sessions = Sessions::default();
             self.commitments.renew(&mut self.random);
             self.audit.digest = None;
@@ -53,8 +55,12 @@ impl State {
             hierarchies.platform.policy = Policy::default();
             self.read_only = false;
         }
+        if start == Start::Restart {
+            self.clock.clear_count = self.clock.clear_count.wrapping_add(1);
+        }
         self.sessions.drop_loaded();
-        self.clock.safe = self.orderly.is_some();
+        self.was_orderly = self.orderly.is_some();
+        self.clock.safe = self.was_orderly;
         self.objects = Slots::default();
         self.dictionary_attack.start_up();
         if start == Start::Reset && self.pcrs.next_allocation.is_some() {
@@ -116,6 +122,8 @@ impl State {
         all.platform.policy.marshal(out);
         self.read_only.marshal(out);
         self.clock.restart_count.marshal(out);
+        self.clock.clear_count.marshal(out);
+        self.object_context_counter.marshal(out);
         self.pcrs.update_counter.marshal(out);
         self.pcrs.auth.marshal(out);
         for pcr in (0..PCR_COUNT).filter(|pcr| attributes(*pcr).saved) {
@@ -153,6 +161,8 @@ impl State {
         all.platform.policy = reader.read()?;
         self.read_only = reader.read()?;
         self.clock.restart_count = reader.read()?;
+        self.clock.clear_count = reader.read()?;
+        self.object_context_counter = reader.read()?;
         self.pcrs.update_counter = reader.read()?;
         self.pcrs.auth = read_secret(reader)?;
         for pcr in (0..PCR_COUNT).filter(|pcr| attributes(*pcr).saved) {
@@ -170,9 +180,22 @@ impl State {
         self.sessions.read_saved(reader)
     }
 
-    /// The handle whose hierarchy a session or object survives in.
-    pub fn is_hierarchy(handle: Handle) -> bool {
-        matches!(handle, Handle::OWNER | Handle::ENDORSEMENT | Handle::PLATFORM | Handle::NULL)
+    /// Removes the loaded objects of a hierarchy.
+    pub fn flush_loaded(&mut self, hierarchy: Handle) {
+        self.objects.flush(|loaded| match loaded {
+            Loaded::Object(object) => object.hierarchy == hierarchy,
+            Loaded::Sequence(_) => false,
+        });
+    }
+
+    /// Removes the persistent objects and the indices of a hierarchy.
+    pub fn flush_durable(&mut self, hierarchy: Handle) {
+        let handles = self.nv.persistent.keys().chain(self.nv.indices.keys()).copied();
+        let gone: Vec<Handle> = handles.filter(|handle| self.hierarchy_of(*handle) == hierarchy).collect();
+        for handle in gone {
+            self.nv.persistent.remove(&handle);
+            self.undefine(handle);
+        }
     }
 }
 

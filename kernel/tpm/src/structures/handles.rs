@@ -142,7 +142,8 @@ impl HandleKind {
         if self.admits(handle) { Ok(handle) } else { Err(ResponseCode::VALUE) }
     }
 
-    fn admits(self, handle: Handle) -> bool {
+    /// Whether a handle can be of this kind.
+    pub fn admits(self, handle: Handle) -> bool {
         let kind = handle.kind();
         let object = matches!(kind, HandleType::Transient | HandleType::Persistent);
         let pcr = kind == HandleType::Pcr && (handle.0 as usize) < PCR_COUNT;

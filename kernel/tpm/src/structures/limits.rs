@@ -39,6 +39,9 @@ pub const MAX_COMMAND_LIST: usize = 256;
 /// What one GetCapability answer carries at most.
 pub const MAX_CAPABILITY_BYTES: usize = 1024;
 
+/// How many commitments can be open: bits of the commit array.
+pub const SPLIT_SIGNINGS: usize = 128;
+
 pub const LOADED_OBJECTS: usize = 16;
 pub const LOADED_SESSIONS: usize = 16;
 pub const ACTIVE_SESSIONS: usize = 64;

@@ -4,6 +4,7 @@
 //! blocks. Private operations are blinded, use the Chinese remainder theorem, and are checked with the public exponent
 //! before anything leaves, so that a faulty calculation cannot reveal a prime.
 
+mod candidate;
 mod number;
 mod padding;
 mod prime;

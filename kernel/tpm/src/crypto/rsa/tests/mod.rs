@@ -5,6 +5,8 @@ mod vectors;
 use super::*;
 use crate::crypto::{Drbg, hash};
 use alloc::vec;
+use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
+use crypto_bigint::{Odd, Uint};
 use hex_literal::hex;
 use vectors::{ENCRYPTED, SIGNED};
 
@@ -274,4 +276,44 @@ fn moduli_of_other_sizes_or_kinds_are_refused() {
     assert!(RsaPublicKey::new(&[0x7f; 256], 0).is_none());
     assert!(RsaPublicKey::new(&[0xfe; 256], 0).is_none());
     assert!(RsaPublicKey::new(&[], 0).is_none());
+}
+
+/// [`candidate`] against crypto-bigint's own Montgomery arithmetic, at the edges and at random.
+#[test]
+fn candidates_are_calculated_with_as_crypto_bigint_does() {
+    let first = Uint::<16>::ONE.wrapping_shl(1023);
+    let least = first.bitor(&Uint::ONE);
+    let some = number::random_number::<16>(&mut drbg(1)).bitor(&least);
+    for modulus in [least, some, Uint::MAX] {
+        let candidate = candidate::Candidate::new(&modulus).unwrap();
+        let parameters = FixedMontyParams::new(Odd::new(modulus).unwrap());
+        let below = modulus.wrapping_sub(&Uint::ONE);
+        let other = number::random_number::<16>(&mut drbg(2));
+        for left in [Uint::ZERO, Uint::ONE, below, other, Uint::MAX] {
+            let (mine, theirs) = (candidate.enter(&left), FixedMontyForm::new(&left, &parameters));
+            assert_eq!(mine, theirs.to_montgomery());
+            assert_eq!(candidate.square(&mine), theirs.square().to_montgomery());
+            for right in [Uint::ONE, below, other] {
+                let product = theirs.mul(&FixedMontyForm::new(&right, &parameters));
+                assert_eq!(candidate.multiply(&mine, &candidate.enter(&right)), product.to_montgomery());
+                assert_eq!(candidate.power(&mine, &right), theirs.pow(&right).to_montgomery());
+            }
+            let two = FixedMontyForm::new(&Uint::from_u8(2), &parameters);
+            assert_eq!(candidate.power_of_two(&left), two.pow(&left).to_montgomery());
+        }
+    }
+}
+
+/// 2^1023 + 1155 is the first prime of 1024 bits.
+#[test]
+fn the_first_prime_of_its_size_passes_and_its_neighbours_do_not() {
+    let number = |offset: u64| Uint::<16>::ONE.wrapping_shl(1023).wrapping_add(&Uint::from_u64(offset));
+    let passes = |number: &Uint<16>| {
+        let test = prime::MillerRabin::new(number).unwrap();
+        (test.passes_base_two(), test.passes(&Uint::from_u64(3)))
+    };
+    assert_eq!(passes(&number(1155)), (true, true));
+    assert_eq!(passes(&number(1157)), (false, false));
+    assert_eq!(passes(&Uint::MAX), (false, false));
+    assert!(prime::MillerRabin::new(&number(1156)).is_none());
 }

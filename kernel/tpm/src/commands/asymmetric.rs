@@ -1,0 +1,271 @@
+//! Asymmetric primitives: Part 3, chapter of the same name.
+
+use alloc::vec::Vec;
+
+use crate::call::{Call, Handler};
+use crate::command_table::CommandCode;
+use crate::commands::symmetric::MaxBuffer;
+use crate::crypto::ecc::{self, EccCurve, EccPoint as Point};
+use crate::crypto::hash::hash;
+use crate::crypto::kdf::kdf2;
+use crate::crypto::rsa::RsaEncryption;
+use crate::object::Object;
+use crate::object::asymmetric::{ecc_public, rsa_private, rsa_public};
+use crate::response_code::ResponseCode;
+use crate::structures::algorithms::Curve;
+use crate::structures::attestation::Data;
+use crate::structures::attributes::ObjectAttributes;
+use crate::structures::buffers::{Buffer, DigestBuffer, EccPoint};
+use crate::structures::limits::MAX_RSA_KEY_BYTES;
+use crate::structures::public::ObjectType;
+use crate::structures::schemes::{Kdf, KdfScheme, Scheme};
+use crate::wire::{Marshal, Result, equal_in_constant_time, put_sized, put_sized_structure};
+
+/// The commands of this chapter, but for those of the ephemeral keys.
+pub const HANDLERS: &[(CommandCode, Handler)] = &[
+    (CommandCode::RsaEncrypt, rsa_encrypt),
+    (CommandCode::RsaDecrypt, rsa_decrypt),
+    (CommandCode::EcdhKeyGen, ecdh_key_gen),
+    (CommandCode::EcdhZGen, ecdh_z_gen),
+    (CommandCode::EccParameters, ecc_parameters),
+    (CommandCode::ZGen2Phase, z_gen_2_phase),
+    (CommandCode::EccEncrypt, ecc_encrypt),
+    (CommandCode::EccDecrypt, ecc_decrypt),
+];
+
+/// TPM2B_PUBLIC_KEY_RSA.
+type RsaBuffer = Buffer<MAX_RSA_KEY_BYTES>;
+
+/// Message, scheme and label of both RSA commands.
+fn rsa_parameters(call: &mut Call<'_>) -> Result<(RsaBuffer, Scheme, Data)> {
+    let message = call.parameter()?;
+    let scheme = call.parameter_with(Scheme::unmarshal_rsa_decrypt)?;
+    let label = call.parameter()?;
+    call.end_of_parameters()?;
+    Ok((message, scheme, label))
+}
+
+/// The scheme of an encryption: the key's, or the caller's: CryptRsaSelectScheme().
+fn select_rsa_scheme(key: &Object, wanted: Scheme, label: &Data) -> Result<Scheme> {
+    if label.as_bytes().last().is_some_and(|last| *last != 0) {
+        return Err(ResponseCode::VALUE.parameter(3));
+    }
+    match (key.public.parameters.asymmetric_scheme(), wanted) {
+        (Scheme::Null, wanted) => Ok(wanted),
+        (own, Scheme::Null) => Ok(own),
+        (own, wanted) if own == wanted => Ok(wanted),
+        _ => Err(ResponseCode::SCHEME.parameter(2)),
+    }
+}
+
+fn rsa_encryption(scheme: Scheme, label: &Data) -> Result<RsaEncryption<'_>> {
+    match scheme {
+        Scheme::Null => Ok(RsaEncryption::Raw),
+        Scheme::RsaEs => Ok(RsaEncryption::Rsaes),
+        Scheme::Oaep(hash) => Ok(RsaEncryption::Oaep { hash, label: label.as_bytes() }),
+        _ => Err(ResponseCode::SCHEME),
+    }
+}
+
+/// TPM2_RSA_Encrypt.
+fn rsa_encrypt(call: &mut Call<'_>) -> Result<()> {
+    let (message, wanted, label) = rsa_parameters(call)?;
+    let mut random = call.state.random.clone();
+    let key = call.state.key(call.handle(0), 0)?;
+    if key.public.object_type() != ObjectType::Rsa {
+        return Err(ResponseCode::KEY.handle(1));
+    }
+    if !key.has(ObjectAttributes::DECRYPT) {
+        return Err(ResponseCode::ATTRIBUTES.handle(1));
+    }
+    let scheme = select_rsa_scheme(key, wanted, &label)?;
+    let encryption = rsa_encryption(scheme, &label)?;
+    let encrypted = rsa_public(&key.public)?.encrypt(encryption, message.as_bytes(), &mut random)?;
+    call.state.random = random;
+    call.answer_sized(&encrypted);
+    Ok(())
+}
+
+/// TPM2_RSA_Decrypt.
+fn rsa_decrypt(call: &mut Call<'_>) -> Result<()> {
+    let (encrypted, wanted, label) = rsa_parameters(call)?;
+    let mut random = call.state.random.clone();
+    let key = call.state.key(call.handle(0), 0)?;
+    if key.public.object_type() != ObjectType::Rsa {
+        return Err(ResponseCode::KEY.handle(1));
+    }
+    if key.has(ObjectAttributes::RESTRICTED) || !key.has(ObjectAttributes::DECRYPT) {
+        return Err(ResponseCode::ATTRIBUTES.handle(1));
+    }
+    let scheme = select_rsa_scheme(key, wanted, &label)?;
+    let encryption = rsa_encryption(scheme, &label)?;
+    let message = rsa_private(key)?.decrypt(encryption, encrypted.as_bytes(), &mut random)?;
+    call.state.random = random;
+    put_sized(&mut call.response, &message);
+    Ok(())
+}
+
+/// TPM2_ECDH_KeyGen.
+fn ecdh_key_gen(call: &mut Call<'_>) -> Result<()> {
+    call.end_of_parameters()?;
+    let key = call.state.key(call.handle(0), 0)?;
+    let (parameters, own) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
+    let own = Point::from(own);
+    let ephemeral = ecc::generate(parameters.curve, &mut call.state.random);
+    let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::NO_RESULT)?;
+    put_sized_structure(&mut call.response, &EccPoint::from(&z));
+    put_sized_structure(&mut call.response, &EccPoint::from(&ephemeral.public));
+    Ok(())
+}
+
+/// An unrestricted decryption key on a curve: its curve and scalar.
+fn exchange_key(key: &Object) -> Result<(EccCurve, &[u8])> {
+    let (parameters, _) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
+    if key.has(ObjectAttributes::RESTRICTED) || !key.has(ObjectAttributes::DECRYPT) {
+        return Err(ResponseCode::ATTRIBUTES.handle(1));
+    }
+    let sensitive = key.sensitive.as_ref().ok_or(ResponseCode::KEY.handle(1))?;
+    Ok((parameters.curve, sensitive.secret.as_bytes()))
+}
+
+/// TPM2_ECDH_ZGen.
+fn ecdh_z_gen(call: &mut Call<'_>) -> Result<()> {
+    let point = call.parameter_with(EccPoint::unmarshal_sized)?;
+    call.end_of_parameters()?;
+    let key = call.state.key(call.handle(0), 0)?;
+    let (curve, scalar) = exchange_key(key)?;
+    if !matches!(key.public.parameters.asymmetric_scheme(), Scheme::Null | Scheme::Ecdh(_)) {
+        return Err(ResponseCode::SCHEME.handle(1));
+    }
+    let z = ecc::multiply(curve, scalar, &(&point).into()).ok_or(ResponseCode::ECC_POINT.parameter(1))?;
+    put_sized_structure(&mut call.response, &EccPoint::from(&z));
+    Ok(())
+}
+
+/// TPM2_ECC_Parameters: TPMS_ALGORITHM_DETAIL_ECC.
+fn ecc_parameters(call: &mut Call<'_>) -> Result<()> {
+    let curve: Curve = call.parameter()?;
+    call.end_of_parameters()?;
+    call.answer(&curve);
+    call.answer(&curve.bits());
+    let hash = match curve {
+        EccCurve::P256 => crate::crypto::hash::HashAlgorithm::Sha256,
+        EccCurve::P384 => crate::crypto::hash::HashAlgorithm::Sha384,
+        EccCurve::P521 => crate::crypto::hash::HashAlgorithm::Sha512,
+    };
+    call.answer(&Some(KdfScheme { kdf: Kdf::Sp80056a, hash }));
+    call.answer(&Scheme::Null);
+    let constants = curve.parameters();
+    for number in
+        [constants.p, constants.a, constants.b, constants.g_x, constants.g_y, constants.n, constants.h]
+    {
+        call.answer_sized(number);
+    }
+    Ok(())
+}
+
+/// TPMI_ECC_KEY_EXCHANGE.
+struct Exchange(u16);
+
+impl crate::wire::Unmarshal for Exchange {
+    fn unmarshal(reader: &mut crate::wire::Reader<'_>) -> Result<Self> {
+        use crate::structures::algorithms::id;
+        match reader.read()? {
+            number @ (id::ECDH | id::ECMQV) => Ok(Self(number)),
+            _ => Err(ResponseCode::SCHEME),
+        }
+    }
+}
+
+/// TPM2_ZGen_2Phase: ECDH with a static and an ephemeral key on either side. Part 1, annex C.6.
+fn z_gen_2_phase(call: &mut Call<'_>) -> Result<()> {
+    let static_b = call.parameter_with(EccPoint::unmarshal_sized)?;
+    let ephemeral_b = call.parameter_with(EccPoint::unmarshal_sized)?;
+    let Exchange(wanted) = call.parameter()?;
+    let counter: u16 = call.parameter()?;
+    call.end_of_parameters()?;
+    let key = call.state.key(call.handle(0), 0)?;
+    let (curve, scalar) = exchange_key(key)?;
+    let own = key.public.parameters.asymmetric_scheme();
+    let is_ecdh = wanted == crate::structures::algorithms::id::ECDH;
+    if !is_ecdh || (!own.is_null() && own.to_wire() != wanted) {
+        return Err(ResponseCode::SCHEME.parameter(3));
+    }
+    for (point, number) in [(&static_b, 1), (&ephemeral_b, 2)] {
+        if !ecc::is_on_curve(curve, point.x.as_bytes(), point.y.as_bytes()) {
+            return Err(ResponseCode::ECC_POINT.parameter(number));
+        }
+    }
+    let ephemeral = call.state.commitments.scalar_of(counter, curve, &[]);
+    let ephemeral = ephemeral.ok_or(ResponseCode::VALUE.parameter(4))?;
+    let z1 = ecc::multiply(curve, scalar, &(&static_b).into()).ok_or(ResponseCode::NO_RESULT)?;
+    let z2 = ecc::multiply(curve, &ephemeral, &(&ephemeral_b).into()).ok_or(ResponseCode::NO_RESULT)?;
+    call.state.commitments.end(counter);
+    put_sized_structure(&mut call.response, &EccPoint::from(&z1));
+    put_sized_structure(&mut call.response, &EccPoint::from(&z2));
+    Ok(())
+}
+
+/// The scheme of TPM2_ECC_Encrypt and TPM2_ECC_Decrypt, whose only mask generation function is KDF2.
+fn encryption_scheme(key: &Object, wanted: Option<KdfScheme>, parameter: u32) -> Result<KdfScheme> {
+    let own = ecc_public(&key.public).map_err(|code| code.handle(1))?.0.kdf;
+    let scheme = match (own, wanted) {
+        (Some(own), Some(wanted)) if own != wanted => None,
+        (own, wanted) => wanted.or(own),
+    };
+    scheme.filter(|scheme| scheme.kdf == Kdf::Iso18033).ok_or(ResponseCode::SCHEME.parameter(parameter))
+}
+
+/// The mask over a message, and the check value over both: ISO/IEC 18033-2.
+fn mask(scheme: KdfScheme, z: &Point, message: &[u8]) -> Vec<u8> {
+    let mut masked = alloc::vec![0; message.len()];
+    kdf2(scheme.hash, &[z.x.as_slice(), z.y.as_slice()].concat(), &mut masked);
+    for (mask, byte) in masked.iter_mut().zip(message) {
+        *mask ^= byte;
+    }
+    masked
+}
+
+fn check_value(scheme: KdfScheme, z: &Point, message: &[u8]) -> DigestBuffer {
+    DigestBuffer::from(hash(scheme.hash, &[&z.x, message, &z.y]).as_bytes())
+}
+
+/// TPM2_ECC_Encrypt.
+fn ecc_encrypt(call: &mut Call<'_>) -> Result<()> {
+    let message: MaxBuffer = call.parameter()?;
+    let wanted: Option<KdfScheme> = call.parameter()?;
+    call.end_of_parameters()?;
+    let key = call.state.key(call.handle(0), 0)?;
+    let (parameters, own) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
+    if !key.has(ObjectAttributes::DECRYPT) {
+        return Err(ResponseCode::ATTRIBUTES.handle(1));
+    }
+    let scheme = encryption_scheme(key, wanted, 2)?;
+    let own = Point::from(own);
+    let ephemeral = ecc::generate(parameters.curve, &mut call.state.random);
+    let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::NO_RESULT)?;
+    put_sized_structure(&mut call.response, &EccPoint::from(&ephemeral.public));
+    call.answer_sized(&mask(scheme, &z, message.as_bytes()));
+    check_value(scheme, &z, message.as_bytes()).marshal(&mut call.response);
+    Ok(())
+}
+
+/// TPM2_ECC_Decrypt.
+fn ecc_decrypt(call: &mut Call<'_>) -> Result<()> {
+    let point = call.parameter_with(EccPoint::unmarshal_sized)?;
+    let masked: MaxBuffer = call.parameter()?;
+    let expected: DigestBuffer = call.parameter()?;
+    let wanted: Option<KdfScheme> = call.parameter()?;
+    call.end_of_parameters()?;
+    let key = call.state.key(call.handle(0), 0)?;
+    let (curve, scalar) = exchange_key(key)?;
+    let scheme = encryption_scheme(key, wanted, 4)?;
+    let z = ecc::multiply(curve, scalar, &(&point).into()).ok_or(ResponseCode::ECC_POINT.parameter(1))?;
+    let message = crate::wire::Secret::from(mask(scheme, &z, masked.as_bytes()));
+    let actual = check_value(scheme, &z, message.as_bytes());
+    if !equal_in_constant_time(actual.as_bytes(), expected.as_bytes()) {
+        return Err(ResponseCode::VALUE.parameter(3));
+    }
+    put_sized(&mut call.response, message.as_bytes());
+    Ok(())
+}
