@@ -268,6 +268,17 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_each_command() {
+        let documented = include_str!("../doc/commands.md");
+        let rows = documented.lines().filter_map(|line| line.strip_suffix(" | yes |"));
+        let rows: alloc::vec::Vec<&str> = rows.collect();
+        let expected = COMMANDS.iter().map(|command| {
+            alloc::format!("| {:#05X} | {}", command.code.to_wire(), command.name).replace("0X", "0x")
+        });
+        assert_eq!(rows, expected.collect::<alloc::vec::Vec<_>>());
+    }
+
+    #[test]
     fn attributes_are_laid_out_as_tpma_cc() {
         let create_primary = COMMANDS.iter().find(|command| command.name == "CreatePrimary").unwrap();
         assert_eq!(create_primary.tpma_cc(), 0x1200_0131);

@@ -199,6 +199,11 @@ impl<P: Platform> Tpm<P> {
         request.authorize(&mut self.state, &mut self.platform, &mut area)?;
         let audits = AuditHashes::before(&request, &self.state, &area);
         self.decrypt(&area, parameters.as_mut_bytes())?;
+        for used in &mut area.sessions {
+            if let Some(entity) = used.authorizes {
+                used.auth_value_before = self.state.auth_value(entity);
+            }
+        }
         let handler = command.handler.ok_or(ResponseCode::COMMAND_CODE)?;
         let mut call = Call::new(
             &mut self.state,
@@ -211,11 +216,6 @@ impl<P: Platform> Tpm<P> {
         handler(&mut call)?;
         let response_handle = call.response_handle;
         let mut response = core::mem::take(&mut call.response);
-        for entity in handles {
-            if self.state.check_loaded(*entity, 0).is_err() {
-                crate::session::response::forget_entity(&mut area, *entity);
-            }
-        }
         let no_sessions = leaves_exclusive_audit(command);
         let sessions = build(&mut self.state, command.code, no_sessions, &mut area, audits, &mut response)?;
         let sessions = parsed.with_sessions.then_some(sessions.as_slice());

@@ -4,6 +4,8 @@
 //! what it needs from the machine around it is [`Platform`]. The way of a command: `engine` reads the header and looks the
 //! command up in `command_table`, `session` checks who may do it, `commands` (a file for each chapter of Part 3) does it, and
 //! what changed becomes durable, record by record, before the response leaves.
+#![doc = ""]
+#![doc = include_str!("../doc/commands.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "structures that chapters of Part 3 still to come will use")]

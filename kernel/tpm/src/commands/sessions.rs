@@ -5,11 +5,14 @@ use crate::command_table::CommandCode;
 use crate::crypto::hash::HashAlgorithm;
 use crate::crypto::kdf::kdfa;
 use crate::crypto::random::Random;
+use crate::nv::NvIndex;
 use crate::object::secret_sharing;
 use crate::response_code::ResponseCode;
 use crate::session::authorize::bound_entity;
 use crate::session::{Binding, PolicyState, Session};
-use crate::structures::algorithms::SymmetricDefinition;
+use crate::state::State;
+use crate::structures::algorithms::{CipherMode, SymmetricDefinition};
+use crate::structures::attributes::ObjectAttributes;
 use crate::structures::buffers::DigestBuffer;
 use crate::structures::capability::SessionType;
 use crate::structures::handles::Handle;
@@ -32,16 +35,19 @@ fn start_auth_session(call: &mut Call<'_>) -> Result<()> {
     let hash: HashAlgorithm = call.parameter()?;
     call.end_of_parameters()?;
 
+    if nonce_caller.len() < SMALLEST_NONCE_BYTES || nonce_caller.len() > hash.digest_bytes() {
+        return Err(ResponseCode::SIZE.parameter(1));
+    }
     let salt = match (tpm_key.is_null(), encrypted_salt.is_empty()) {
         (true, true) => Secret::new(),
         (true, false) => return Err(ResponseCode::VALUE.parameter(2)),
         (false, _) => salt(call, tpm_key, encrypted_salt)?,
     };
-    if nonce_caller.len() < SMALLEST_NONCE_BYTES || nonce_caller.len() > hash.digest_bytes() {
-        return Err(ResponseCode::SIZE.parameter(1));
-    }
-    if call.state.object(bind).is_some_and(|object| object.sensitive.is_none()) {
-        return Err(ResponseCode::HANDLE.handle(2));
+    check_bind(call.state, bind)?;
+    if let SymmetricDefinition::Aes(cipher) = symmetric
+        && cipher.mode != Some(CipherMode::Cfb)
+    {
+        return Err(ResponseCode::MODE.parameter(4));
     }
     call.state.sessions.check_room()?;
 
@@ -93,18 +99,31 @@ fn session_key(
     Secret::from(key.as_slice())
 }
 
+/// What a session can be bound to: neither an object of which only the public area is loaded, nor a PIN index.
+fn check_bind(state: &State, bind: Handle) -> Result<()> {
+    let public_only = state.object(bind).is_some_and(|object| object.sensitive.is_none());
+    let pin = state.nv.indices.get(&bind).is_some_and(NvIndex::is_pin);
+    if public_only || pin { Err(ResponseCode::HANDLE.handle(2)) } else { Ok(()) }
+}
+
 /// The salt that the caller encrypted to a decryption key.
 fn salt(call: &mut Call<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret> {
     let key = call.state.object(tpm_key).ok_or(ResponseCode::KEY.handle(1))?;
+    if !key.public.is_asymmetric() {
+        return Err(ResponseCode::KEY.handle(1));
+    }
+    if encrypted.is_empty() {
+        return Err(ResponseCode::VALUE.parameter(2));
+    }
     if key.sensitive.is_none() {
         return Err(ResponseCode::HANDLE.handle(1));
     }
-    if !key.has(crate::structures::attributes::ObjectAttributes::DECRYPT) {
+    if !key.has(ObjectAttributes::DECRYPT) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
     let mut blinding = call.state.random.clone();
     let salt = secret_sharing::decrypt(key, b"SECRET", encrypted, &mut blinding)
-        .map_err(|code| if code == ResponseCode::KEY { code.handle(1) } else { code.parameter(2) })?;
+        .map_err(|_| ResponseCode::VALUE.parameter(2))?;
     call.state.random = blinding;
     Ok(salt)
 }

@@ -25,11 +25,25 @@ pub struct Used {
     pub authorizes: Option<Handle>,
     /// Whether the entity's authorization value is part of the HMAC key.
     pub include_auth: bool,
+    /// The authorization value as it was before the command.
+    pub auth_value_before: Secret,
 }
 
 impl Used {
     pub const fn is_password(&self) -> bool {
         self.handle.0 == Handle::PASSWORD.0
+    }
+
+    /// The authorization value that the response goes by: the new one where the command changed it, the old one of a sequence
+    /// that the command ended, none of an index that it deleted.
+    pub fn auth_value_after(&self, state: &State) -> Secret {
+        match self.authorizes {
+            None => Secret::new(),
+            Some(entity) if entity.kind() == HandleType::Transient && state.loaded(entity).is_none() => {
+                self.auth_value_before.clone()
+            }
+            Some(entity) => state.auth_value(entity),
+        }
     }
 
     pub const fn has(&self, attributes: SessionAttributes) -> bool {
@@ -134,5 +148,13 @@ fn read_session(reader: &mut Reader<'_>) -> Result<Used> {
     let nonce_caller = reader.read()?;
     let attributes = reader.read()?;
     let auth: Auth = reader.read()?;
-    Ok(Used { handle, nonce_caller, attributes, auth: auth.0, authorizes: None, include_auth: false })
+    Ok(Used {
+        handle,
+        nonce_caller,
+        attributes,
+        auth: auth.0,
+        authorizes: None,
+        include_auth: false,
+        auth_value_before: Secret::new(),
+    })
 }

@@ -11,7 +11,6 @@ use crate::crypto::hmac::Hmac;
 use crate::crypto::random::Random;
 use crate::state::{Record, State};
 use crate::structures::attributes::SessionAttributes;
-use crate::structures::handles::Handle;
 use crate::wire::{Marshal, Result, Secret, put_sized};
 
 /// cpHashes taken before the command changed what they are about: of the audit session, and of the command audit.
@@ -69,7 +68,7 @@ pub fn build(
 fn encrypt(state: &State, area: &Area, parameters: &mut [u8]) -> Result<()> {
     let Some(used) = area.encrypt.and_then(|index| area.sessions.get(index)) else { return Ok(()) };
     let Some(session) = state.sessions.get(used.handle) else { return Ok(()) };
-    let auth = used.authorizes.map_or_else(Secret::new, |entity| state.auth_value(entity));
+    let auth = used.auth_value_after(state);
     transform(session, Direction::Encrypt, used.nonce_caller.as_bytes(), &auth, parameters)
 }
 
@@ -93,11 +92,7 @@ fn audit_session(
     let algorithm = session.hash;
     let running = session.audit.take().filter(|_| !used.has(SessionAttributes::AUDIT_RESET));
     let exclusive = running.is_none() || was_exclusive;
-    let old = running.unwrap_or_else(|| {
-        // An audit session is not bound any more: Part 1, section on session binding.
-        session.binding = None;
-        Digest::zero(algorithm)
-    });
+    let old = running.unwrap_or_else(|| Digest::zero(algorithm));
     session.audit =
         Some(hash(algorithm, &[old.as_bytes(), cp_hash.as_bytes(), rp_hash(algorithm).as_bytes()]));
     state.sessions.exclusive_audit = exclusive.then_some(handle);
@@ -136,10 +131,7 @@ fn respond(state: &mut State, used: &Used, out: &mut Vec<u8>, rp_hash: impl Fn(H
         put_sized(out, &[]);
         return;
     }
-    let auth = match used.authorizes.filter(|_| used.include_auth) {
-        Some(entity) => state.auth_value(entity),
-        None => Secret::new(),
-    };
+    let auth = if used.include_auth { used.auth_value_after(state) } else { Secret::new() };
     let (time, epoch) = (state.clock.time, state.clock.epoch);
     let continues = used.has(SessionAttributes::CONTINUE_SESSION);
     if let Some(session) = state.sessions.get_mut(used.handle) {
@@ -173,13 +165,4 @@ fn respond(state: &mut State, used: &Used, out: &mut Vec<u8>, rp_hash: impl Fn(H
 /// Whether commands with these attributes leave the exclusive audit session alone.
 pub const fn leaves_exclusive_audit(command: &crate::command_table::Command) -> bool {
     command.has(NO_SESSIONS)
-}
-
-/// Says that an entity is gone while a session authorized it: its authorization value counts as empty from now on.
-pub fn forget_entity(area: &mut Area, entity: Handle) {
-    for used in &mut area.sessions {
-        if used.authorizes == Some(entity) {
-            used.authorizes = Some(Handle::NULL);
-        }
-    }
 }
