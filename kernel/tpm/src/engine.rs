@@ -199,11 +199,6 @@ impl<P: Platform> Tpm<P> {
         request.authorize(&mut self.state, &mut self.platform, &mut area)?;
         let audits = AuditHashes::before(&request, &self.state, &area);
         self.decrypt(&area, parameters.as_mut_bytes())?;
-        for used in &mut area.sessions {
-            if let Some(entity) = used.authorizes {
-                used.auth_value_before = self.state.auth_value(entity);
-            }
-        }
         let handler = command.handler.ok_or(ResponseCode::COMMAND_CODE)?;
         let mut call = Call::new(
             &mut self.state,

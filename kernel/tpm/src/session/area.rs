@@ -25,8 +25,6 @@ pub struct Used {
     pub authorizes: Option<Handle>,
     /// Whether the entity's authorization value is part of the HMAC key.
     pub include_auth: bool,
-    /// The authorization value as it was before the command.
-    pub auth_value_before: Secret,
 }
 
 impl Used {
@@ -34,16 +32,10 @@ impl Used {
         self.handle.0 == Handle::PASSWORD.0
     }
 
-    /// The authorization value that the response goes by: the new one where the command changed it, the old one of a sequence
-    /// that the command ended, none of an index that it deleted.
+    /// The authorization value that the response goes by: the new one where the command changed it, none of an index that it
+    /// deleted. A sequence that the command ends is still there.
     pub fn auth_value_after(&self, state: &State) -> Secret {
-        match self.authorizes {
-            None => Secret::new(),
-            Some(entity) if entity.kind() == HandleType::Transient && state.loaded(entity).is_none() => {
-                self.auth_value_before.clone()
-            }
-            Some(entity) => state.auth_value(entity),
-        }
+        self.authorizes.map_or_else(Secret::new, |entity| state.auth_value(entity))
     }
 
     pub const fn has(&self, attributes: SessionAttributes) -> bool {
@@ -141,20 +133,11 @@ fn check_encryption(allowed: bool, taken: Option<usize>, symmetric: SymmetricDef
 
 fn read_session(reader: &mut Reader<'_>) -> Result<Used> {
     let handle: Handle = reader.read()?;
-    let session = matches!(handle.kind(), HandleType::HmacSession | HandleType::PolicySession);
-    if !session && handle != Handle::PASSWORD {
+    if !handle.is_session() && handle != Handle::PASSWORD {
         return Err(ResponseCode::VALUE);
     }
     let nonce_caller = reader.read()?;
     let attributes = reader.read()?;
     let auth: Auth = reader.read()?;
-    Ok(Used {
-        handle,
-        nonce_caller,
-        attributes,
-        auth: auth.0,
-        authorizes: None,
-        include_auth: false,
-        auth_value_before: Secret::new(),
-    })
+    Ok(Used { handle, nonce_caller, attributes, auth: auth.0, authorizes: None, include_auth: false })
 }

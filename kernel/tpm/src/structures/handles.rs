@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::limits::PCR_COUNT;
+use super::limits::{ACTIVE_SESSIONS, LOADED_OBJECTS, PCR_COUNT};
 use crate::response_code::ResponseCode;
 use crate::wire::{Marshal, Reader, Result, Unmarshal};
 
@@ -67,6 +67,12 @@ impl Handle {
     /// The handle without its first octet.
     pub const fn number(self) -> u32 {
         self.0 & 0x00FF_FFFF
+    }
+
+    /// Whether the handle can be of an HMAC or a policy session.
+    pub const fn is_session(self) -> bool {
+        matches!(self.kind(), HandleType::HmacSession | HandleType::PolicySession)
+            && (self.number() as usize) < ACTIVE_SESSIONS
     }
 
     pub const fn is_null(self) -> bool {
@@ -145,9 +151,11 @@ impl HandleKind {
     /// Whether a handle can be of this kind.
     pub fn admits(self, handle: Handle) -> bool {
         let kind = handle.kind();
-        let object = matches!(kind, HandleType::Transient | HandleType::Persistent);
+        // TRANSIENT_LAST and the sessions' last handles follow from the number of slots.
+        let transient = kind == HandleType::Transient && (handle.number() as usize) < LOADED_OBJECTS;
+        let object = transient || kind == HandleType::Persistent;
         let pcr = kind == HandleType::Pcr && (handle.0 as usize) < PCR_COUNT;
-        let session = matches!(kind, HandleType::HmacSession | HandleType::PolicySession);
+        let session = handle.is_session();
         let base_hierarchy = matches!(handle, Handle::OWNER | Handle::PLATFORM | Handle::ENDORSEMENT);
         let entity =
             object || pcr || kind == HandleType::NvIndex || base_hierarchy || handle == Handle::LOCKOUT;
@@ -159,9 +167,9 @@ impl HandleKind {
             Self::EntityOrNull => entity || handle.is_null(),
             Self::Pcr => pcr,
             Self::PcrOrNull => pcr || handle.is_null(),
-            Self::Context => session || kind == HandleType::Transient,
-            Self::HmacSession => kind == HandleType::HmacSession,
-            Self::PolicySession => kind == HandleType::PolicySession,
+            Self::Context => session || transient,
+            Self::HmacSession => session && kind == HandleType::HmacSession,
+            Self::PolicySession => session && kind == HandleType::PolicySession,
             Self::Hierarchy => base_hierarchy || handle.is_null(),
             Self::BaseHierarchy => base_hierarchy,
             Self::HierarchyAuth | Self::HierarchyPolicy => base_hierarchy || handle == Handle::LOCKOUT,
