@@ -225,3 +225,20 @@ fn a_policy_on_an_index_compares_its_contents() {
     let arguments = Sha256::digest([&b"cd"[..], &[0, 2], &[0, 0]].concat());
     assert_eq!(digest_of(&mut tpm, session), step(&ZERO, 0x149, &[&arguments, &name]));
 }
+
+#[test]
+fn a_policy_can_ask_for_one_capability() {
+    let mut tpm = Driver::started();
+    let session = start(&mut tpm, POLICY);
+    let ask = |tpm: &mut Driver, operand: &[u8], capability: u32, property: u32| {
+        let command = tpm.command(0x19B).handle(session).sized(operand).u16(0).u16(0);
+        command.u32(capability).u32(property).run().map(|_| ())
+    };
+    // TPM_CAP_ECC_CURVES has P-256.
+    ask(&mut tpm, &[0, 3], 8, 3).unwrap();
+    let arguments = Sha256::digest([&[0, 3, 0, 0, 0, 0][..], &[0, 0, 0, 8, 0, 0, 0, 3]].concat());
+    assert_eq!(digest_of(&mut tpm, session), step(&ZERO, 0x19B, &[&arguments]));
+    assert_eq!(ask(&mut tpm, &[0, 3], 8, 2), Err(0x5C4), "there is no such curve");
+    assert_eq!(ask(&mut tpm, &[0, 4], 8, 3), Err(0x126));
+    assert_eq!(ask(&mut tpm, &[0, 3], 0x100, 3), Err(0x4C4));
+}

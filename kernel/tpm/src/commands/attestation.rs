@@ -60,7 +60,7 @@ impl Signer {
 /// obfuscated, so that TPMs cannot be told apart by them. Part 1, section on attestation structures.
 fn visible(call: &Call<'_>, signer: &Signer, qualified_signer: &Name) -> (ClockInfo, u64) {
     let mut clock = call.state.clock.info();
-    let mut firmware = crate::structures::limits::FIRMWARE_VERSION;
+    let mut firmware = crate::commands::capability::properties::firmware_version_number();
     let hierarchy = call.state.hierarchy_of(signer.handle);
     if signer.handle.is_null() || !matches!(hierarchy, Handle::PLATFORM | Handle::ENDORSEMENT) {
         const BITS: u32 = 128;

@@ -47,6 +47,3 @@ pub const LOADED_SESSIONS: usize = 16;
 pub const ACTIVE_SESSIONS: usize = 64;
 pub const SESSIONS_IN_A_COMMAND: usize = 3;
 pub const HANDLES_IN_A_COMMAND: usize = 3;
-
-/// TPM_PT_FIRMWARE_VERSION_1 and _2.
-pub const FIRMWARE_VERSION: u64 = 0x0000_0001_0000_0000;

@@ -1,14 +1,17 @@
 //! Steps that compare what the TPM knows with what the policy says: NV contents, time, capabilities.
 
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::call::Call;
 use crate::command_table::CommandCode;
+use crate::commands::capability::capability_data;
 use crate::crypto::hash::{Digest, HashAlgorithm, hash};
 use crate::nv::access::check_read;
 use crate::response_code::ResponseCode;
+use crate::state::State;
 use crate::structures::buffers::{DigestBuffer, TaggedDigest};
-use crate::structures::capability::Comparison;
+use crate::structures::capability::{Capability, Comparison};
 use crate::wire::{Marshal, Reader, Result, equal_in_constant_time};
 
 use super::{extend, policy_of};
@@ -103,6 +106,40 @@ pub fn policy_counter_timer(call: &mut Call<'_>) -> Result<()> {
     let (algorithm, policy) = policy_of(call.state, session)?;
     let arguments = operation.digest(algorithm, &[]);
     extend(algorithm, policy, CommandCode::PolicyCounterTimer, &[arguments.as_bytes()]);
+    Ok(())
+}
+
+/// The one element of a capability with this number, marshalled: TPM_RC_VALUE where there is none.
+fn one_property(state: &State, capability: Capability, property: u32) -> Result<Vec<u8>> {
+    let first_from = |property: u32| {
+        let (_, list) = capability_data(state, capability, property, 1)?;
+        // The count comes first.
+        Ok(list.get(size_of::<u32>()..).unwrap_or_default().to_vec())
+    };
+    let refused = |code: ResponseCode| {
+        let about_capability = code == ResponseCode::VALUE.parameter(1);
+        code.bare().parameter(if about_capability { 4 } else { 5 })
+    };
+    let found = first_from(property).map_err(refused)?;
+    let next = property.checked_add(1).map_or_else(|| Ok(Vec::new()), first_from).unwrap_or_default();
+    if found.is_empty() || found == next { Err(ResponseCode::VALUE.parameter(5)) } else { Ok(found) }
+}
+
+/// TPM2_PolicyCapability: compares with one marshalled capability.
+pub fn policy_capability(call: &mut Call<'_>) -> Result<()> {
+    let operation = Operation::take(call)?;
+    let capability: Capability = call.parameter()?;
+    let property: u32 = call.parameter()?;
+    call.end_of_parameters()?;
+    let session = call.handle(0);
+    if !policy_of(call.state, session)?.1.trial {
+        let value = one_property(call.state, capability, property)?;
+        operation.check(operation.select(&value, ResponseCode::SIZE)?)?;
+    }
+    let (algorithm, policy) = policy_of(call.state, session)?;
+    let named = [&capability.to_wire().to_be_bytes()[..], &property.to_be_bytes()];
+    let arguments = operation.digest(algorithm, &named);
+    extend(algorithm, policy, CommandCode::PolicyCapability, &[arguments.as_bytes()]);
     Ok(())
 }
 

@@ -45,6 +45,7 @@ pub const HANDLERS: &[(CommandCode, Handler)] = &[
     (CommandCode::PolicyGetDigest, policy_get_digest),
     (CommandCode::PolicyNvWritten, policy_nv_written),
     (CommandCode::PolicyTemplate, policy_template),
+    (CommandCode::PolicyCapability, comparisons::policy_capability),
     (CommandCode::PolicyAuthorizeNv, comparisons::policy_authorize_nv),
     (CommandCode::PolicyParameters, policy_parameters),
 ];
