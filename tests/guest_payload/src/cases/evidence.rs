@@ -1,4 +1,4 @@
-//! Writes evidence to the serial port, for a verifier on the other side: lines `evidence NAME HEX`, a part of at most 512
+//! Writes evidence to the serial port, for a verifier on the other side: lines `evidence NAME HEX`, a part of at most 64
 //! bytes each, in order.
 
 use crate::attest::{Operation, REPORT_BYTES, SERVICES, copy};
@@ -7,7 +7,7 @@ use crate::serial::println;
 use crate::{ghcb, svsm};
 use core::fmt;
 
-const PART_BYTES: u64 = 512;
+const PART_BYTES: u64 = 64;
 
 /// Bytes of memory as hexadecimal text.
 struct Hex {
