@@ -25,7 +25,7 @@ const MAXIMUM_VCPUS: usize = 512;
 /// endorsement key is made.
 const HEAP_BYTES: u64 = if cfg!(feature = "vtpm") { 4 << 20 } else { 2 << 20 };
 /// The PC's video memory: no memory map shows it, and no page of it is RAM.
-const VIDEO_MEMORY: core::ops::Range<u64> = 0xa_0000..0xc_0000;
+pub const VIDEO_MEMORY: core::ops::Range<u64> = 0xa_0000..0xc_0000;
 
 /// The services, for all vCPUs.
 static SVSM: Once<Svsm> = Once::new();

@@ -5,7 +5,7 @@
 
 use super::{CannotStart, Start, memory};
 use crate::platform::Platform;
-use crate::setup::{self, Facts, GUEST_VMPL, MemoryRange, svsm};
+use crate::setup::{self, Facts, GUEST_VMPL, MemoryRange, VIDEO_MEMORY, svsm};
 use alloc::vec::Vec;
 use boot_handoff::{FirmwareGuest, FirmwareSection, GuestRecord};
 use hardware::cpu::Cpu;
@@ -105,7 +105,22 @@ fn fill(platform: &mut Platform<'_>, facts: &Facts, section: FirmwareSection) ->
     Ok(())
 }
 
-/// RAM without the firmware's region, as an IGVM loader would describe it.
+/// RAM as an IGVM loader describes it, which knows nothing of the PC's video memory: what begins below it begins at 0 and goes
+/// on behind it. OVMF deals with the first MiB by itself, and takes the end of a shorter first range for the end of memory.
+fn whole_ranges(facts: &Facts) -> Vec<MemoryRange> {
+    let mut whole: Vec<MemoryRange> = Vec::new();
+    for range in &facts.memory {
+        match whole.last_mut() {
+            Some(last) if last.end == VIDEO_MEMORY.start && range.start == VIDEO_MEMORY.end => {
+                last.end = range.end
+            }
+            _ => whole.push(*range),
+        }
+    }
+    whole
+}
+
+/// RAM without the firmware's region.
 fn memory_map(facts: &Facts) -> Vec<MemoryMapEntry> {
     let mut map = Vec::new();
     let mut push = |start: u64, end: u64| {
@@ -116,7 +131,7 @@ fn memory_map(facts: &Facts) -> Vec<MemoryMapEntry> {
             map.push(entry);
         }
     };
-    for MemoryRange { start, end } in facts.memory.iter().copied() {
+    for MemoryRange { start, end } in whole_ranges(facts) {
         let overlaps = start < region::end() && region::start() < end;
         if overlaps {
             push(start, region::start());
