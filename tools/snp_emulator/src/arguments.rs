@@ -66,6 +66,15 @@ pub struct RunArguments {
     /// A file for the guest's fw_cfg device
     #[arg(long = "fw-cfg", value_name = "name=NAME,file=FILE")]
     pub fw_cfg: Vec<String>,
+    /// A kernel (bzImage) for guest firmware that looks for one, as QEMU's -kernel
+    #[arg(long, value_name = "BZIMAGE")]
+    pub kernel: Option<PathBuf>,
+    /// Its initial RAM disk, as QEMU's -initrd
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub initrd: Option<PathBuf>,
+    /// Its command line, as QEMU's -append
+    #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    pub append: Option<String>,
     /// Memory starts shared: the guest must ask for each page before it validates it
     #[arg(long)]
     pub memory_shared: bool,

@@ -82,6 +82,17 @@ pub fn command(arguments: &RunArguments, memory: &MemoryLayout, paths: &Paths<'_
     for (name, file) in files {
         command.arg("-fw_cfg").arg(format!("name=opt/snp-emulator/{name},file={}", file.display()));
     }
+    // QEMU's own -kernel starts the monitor; the monitor shows the guest these in its place.
+    for (name, file) in [("kernel", &arguments.kernel), ("initrd", &arguments.initrd)] {
+        if let Some(file) = file {
+            command.arg("-fw_cfg").arg(format!("name=opt/snp-emulator/{name},file={}", file.display()));
+        }
+    }
+    if let Some(text) = &arguments.append {
+        // QEMU separates options by commas, and takes two for one.
+        let text = text.replace(',', ",,");
+        command.arg("-fw_cfg").arg(format!("name=opt/snp-emulator/cmdline,string={text}"));
+    }
     for entry in &arguments.fw_cfg {
         command.arg("-fw_cfg").arg(entry);
     }

@@ -11,6 +11,18 @@ use model::Fault;
 
 const RAM_SIZE: u16 = 0x03;
 const PROCESSOR_COUNT: u16 = 0x05;
+/// Items with kernel, initrd and command line (QEMU include/standard-headers/linux/qemu_fw_cfg.h).
+const KERNEL_SIZE: u16 = 0x08;
+const INITRD_SIZE: u16 = 0x0b;
+const KERNEL_DATA: u16 = 0x11;
+const INITRD_DATA: u16 = 0x12;
+const COMMAND_LINE_SIZE: u16 = 0x14;
+const COMMAND_LINE_DATA: u16 = 0x15;
+const SETUP_SIZE: u16 = 0x17;
+const SETUP_DATA: u16 = 0x18;
+/// Offset in a bzImage of the number of its real-mode sectors, and bytes of one.
+const SETUP_SECTORS: usize = 0x1f1;
+const SECTOR: usize = 512;
 const E820_RAM: u32 = 1;
 const MADT_SIGNATURE: &[u8; 4] = b"APIC";
 /// Offsets in an ACPI table: length, checksum; and where a MADT's entries begin.
@@ -48,6 +60,7 @@ impl View {
             madt = hide_processors(&mut tables, apic_ids);
             own.insert(file.key, tables);
         }
+        own.extend(boot_items());
         Self { own, madt, key: 0, offset: 0, dma_high: 0 }
     }
 
@@ -153,6 +166,31 @@ fn e820(settings: &Settings) -> Vec<u8> {
         table.extend_from_slice(&E820_RAM.to_le_bytes());
     }
     table
+}
+
+/// What QEMU's `-kernel`, `-initrd` and `-append` would give the guest: QEMU itself got the monitor there.
+fn boot_items() -> Vec<(u16, Vec<u8>)> {
+    let kernel = fw_cfg::read("opt/snp-emulator/kernel").unwrap_or_default();
+    let initrd = fw_cfg::read("opt/snp-emulator/initrd").unwrap_or_default();
+    let mut command_line = fw_cfg::read("opt/snp-emulator/cmdline").unwrap_or_default();
+    if !kernel.is_empty() {
+        command_line.push(0);
+    }
+    // Sectors of real-mode code behind the first; 0 means 4 (Linux Documentation/arch/x86/boot.rst).
+    let sectors =
+        kernel.get(SETUP_SECTORS).map_or(0, |count| if *count == 0 { 4 } else { usize::from(*count) });
+    let setup = ((sectors + 1) * SECTOR).min(kernel.len());
+    let size = |bytes: usize| (bytes as u32).to_le_bytes().to_vec();
+    alloc::vec![
+        (KERNEL_SIZE, size(kernel.len() - setup)),
+        (SETUP_SIZE, size(setup)),
+        (INITRD_SIZE, size(initrd.len())),
+        (COMMAND_LINE_SIZE, size(command_line.len())),
+        (KERNEL_DATA, kernel[setup..].to_vec()),
+        (SETUP_DATA, kernel[..setup].to_vec()),
+        (INITRD_DATA, initrd),
+        (COMMAND_LINE_DATA, command_line),
+    ]
 }
 
 /// Takes processors that are not the guest's (QEMU's CPU 0) out of the MADT; returns the MADT with its checksum right.
