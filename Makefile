@@ -8,14 +8,20 @@ MAKEFLAGS += --no-print-directory
 
 # --- What can be set -------------------------------------------------------------------------------------------------
 
-# What `make run` starts at VMPL2: payload (our test guest), linux (a kernel of yours), ovmf (a firmware of yours).
-GUEST ?= payload
-# For GUEST=linux: a bzImage, an initrd and a command line.
-LINUX_KERNEL ?=
-LINUX_INITRD ?=
-LINUX_APPEND ?= console=ttyS0 quiet
+# What `make run` starts at VMPL2: linux (a stock Debian kernel), ovmf (Debian's UEFI firmware, which then boots that kernel),
+# payload (our test guest).
+GUEST ?= linux
+# For GUEST=linux and ovmf: linux-new or linux-6.12 (tools/setup/guests.sh says where they come from), or a bzImage and an
+# initrd of yours, and a command line.
+LINUX ?= linux-new
+LINUX_KERNEL ?= $(GUESTS_DIR)/$(LINUX)/vmlinuz
+LINUX_INITRD ?= $(GUESTS_DIR)/$(LINUX)/initrd
+LINUX_APPEND ?= console=ttyS0 $(if $(INTERACTIVE),quiet vouchsafe.shell,vouchsafe.vmpl=2 vouchsafe.stress=2)
 # For GUEST=ovmf: an OVMF.fd with SEV metadata.
-OVMF ?=
+OVMF ?= $(GUESTS_DIR)/ovmf/OVMF.amdsev.fd
+# 1 connects the terminal to the guest's console, where Linux then runs a shell; Ctrl-A X ends the run. Empty: Linux checks
+# itself and turns the machine off.
+INTERACTIVE ?= $(if $(CI)$(filter payload,$(GUEST)),,$(shell test -t 0 && echo 1))
 # More options for `snp-emulator run`, such as RUN_FLAGS='--smp 4 --icount'.
 RUN_FLAGS ?=
 # A deliberate fault in the kernel, for GUEST=payload: skip_zeroing, skip_flush or skip_ledger_check. The run must end red.
@@ -34,6 +40,10 @@ FIRMWARE_DIR := $(TARGET_DIR)/$(FIRMWARE_TARGET)/firmware
 TOOLS_DIR := $(TARGET_DIR)/release
 IMAGES_DIR := $(TARGET_DIR)/images
 RESULTS_DIR := $(TARGET_DIR)/results
+# Other people's guests, and the first program of a Linux guest, which is linked statically.
+GUESTS_DIR := $(abspath $(or $(VOUCHSAFE_GUESTS),$(TARGET_DIR)/guests))
+INIT_TARGET := x86_64-unknown-linux-gnu
+GUEST_INIT := $(TARGET_DIR)/$(INIT_TARGET)/release/guest_init
 
 # The bare-metal programs, and the bare-metal libraries that clippy and rustdoc cannot look at on the host.
 FIRMWARE_PROGRAMS := kernel stage2 monitor guest_payload
@@ -70,11 +80,16 @@ build_image = $(IGVM_IMAGE) build --stage2 $(FIRMWARE_DIR)/stage2 --kernel $(or 
 
 GUEST_payload := --guest-elf $(FIRMWARE_DIR)/guest_payload
 GUEST_linux = --linux $(LINUX_KERNEL) --initrd $(LINUX_INITRD) --append '$(LINUX_APPEND)'
-GUEST_ovmf = --guest-firmware $(OVMF)
+GUEST_ovmf = --guest-firmware $(OVMF) $(GUEST_linux)
+# What the host hands over: blobs for the firmware, which checks their hashes, or what QEMU's -kernel would give to OVMF.
+BLOB = --fw-cfg name=opt/org.vouchsafe/$(1),file=$(2)
+RUN_linux = $(call BLOB,kernel,$(LINUX_KERNEL)) $(call BLOB,initrd,$(LINUX_INITRD)) $(call BLOB,cmdline,$(IMAGES_DIR)/linux.cmdline)
+RUN_ovmf = --kernel $(LINUX_KERNEL) --initrd $(LINUX_INITRD) --append '$(LINUX_APPEND)'
+RUN_INTERACTIVE = $(if $(INTERACTIVE),--interactive --timeout 0)
 
 GUESTS := payload linux ovmf
 NEEDS_linux := LINUX_KERNEL LINUX_INITRD
-NEEDS_ovmf := OVMF
+NEEDS_ovmf := OVMF LINUX_KERNEL LINUX_INITRD
 # $(call need_file,GUEST,VARIABLE): stops with a sentence when the variable names no file.
 need_file = $(if $(wildcard $($(2))),,$(error GUEST=$(1) needs $(2)=FILE$(if $($(2)),; there is no $($(2)))))
 $(if $(filter $(GUEST),$(GUESTS)),,$(error GUEST=$(GUEST) is none of: $(GUESTS)))
@@ -91,8 +106,8 @@ SYMBOLS += $(if $(filter payload,$(GUEST)),$(FIRMWARE_DIR)/guest_payload)
 all: tools images ## Build everything; images are in target/images
 
 .PHONY: run
-run: needs-$(GUEST) setup-qemu image-$(IMAGE) ## Boot an image on the emulated machine: GUEST=payload|linux|ovmf
-	$(SNP_EMULATOR) run $(IMAGES_DIR)/$(IMAGE).igvm $(addprefix --symbols ,$(SYMBOLS)) $(RUN_FLAGS)
+run: setup-qemu image-$(IMAGE) ## Boot an image on the emulated machine: GUEST=linux|ovmf|payload
+	$(SNP_EMULATOR) run $(IMAGES_DIR)/$(IMAGE).igvm $(addprefix --symbols ,$(SYMBOLS)) $(RUN_$(GUEST)) $(RUN_INTERACTIVE) $(RUN_FLAGS)
 
 # A stage for each suite that tests/conformance has: a folder with a program `run`.
 CONFORMANCE := $(patsubst tests/conformance/%/run,%,$(wildcard tests/conformance/*/run))
@@ -110,8 +125,9 @@ endef
 test: setup results ## Run all tests; the last line is the sum
 	$(call stage,cargo,host,test-host)
 	$(call stage,stage,emulated,test-emulated)
+	$(call stage,stage,guests,test-guests)
 	$(foreach suite,$(CONFORMANCE),$(call stage,stage,$(suite),test-conformance SUITE=$(suite))$(newline))
-	@$(RESULTS) summary host emulated $(CONFORMANCE)
+	@$(RESULTS) summary host emulated guests $(CONFORMANCE)
 
 .PHONY: check
 check: setup-rust monitor ## Check formatting, lints, documentation and the house rules
@@ -156,7 +172,9 @@ clean: ## Remove everything that was built
 .PHONY: help
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nmake run takes RUN_FLAGS (snp-emulator run --help), and for GUEST=payload a deliberate fault in the kernel that\n'
+	@printf '\nmake run GUEST=linux|ovmf takes LINUX=linux-new|linux-6.12 or LINUX_KERNEL=, LINUX_INITRD=, LINUX_APPEND=, and\n'
+	@printf 'INTERACTIVE=1 for a shell (the default on a terminal; Ctrl-A X ends it).\n'
+	@printf 'make run takes RUN_FLAGS (snp-emulator run --help), and for GUEST=payload a deliberate fault in the kernel that\n'
 	@printf 'must end it red: KERNEL_FAULT=%s\n' '$(subst $(eval ) ,|,$(KERNEL_FAULTS))'
 
 # --- Steps -----------------------------------------------------------------------------------------------------------
@@ -187,9 +205,29 @@ images: image-payload image-vouchsafe
 $(GUESTS:%=needs-%): needs-%:
 	@: $(foreach variable,$(NEEDS_$*),$(call need_file,$*,$(variable)))
 image-payload: guest_payload
+# Files of yours are taken as they are.
+needs-linux: $(if $(filter $(GUESTS_DIR)/%,$(LINUX_INITRD)),fetch-$(LINUX))
+needs-ovmf: needs-linux $(if $(filter $(GUESTS_DIR)/%,$(OVMF)),fetch-ovmf)
+image-linux: linux-cmdline
+.PHONY: linux-cmdline
+linux-cmdline:
+	@mkdir -p $(IMAGES_DIR)
+	@printf '%s' '$(LINUX_APPEND)' >$(IMAGES_DIR)/linux.cmdline
 $(GUESTS:%=image-%): image-%: needs-% tools kernel stage2
 	@mkdir -p $(IMAGES_DIR)
 	$(call build_image,$(GUEST_$*),$*)
+
+# The first program of a Linux guest, and the initrd of each kernel.
+STATIC := --config 'target.$(INIT_TARGET).rustflags=["-C","target-feature=+crt-static","-C","strip=symbols"]'
+KERNELS := linux-6.12 linux-new
+.PHONY: guest_init fetch-ovmf $(KERNELS:%=fetch-%)
+guest_init: setup-rust
+	$(FIRMWARE_CARGO) build $(LOCKED) --release --target $(INIT_TARGET) $(STATIC) -p guest_init
+fetch-ovmf:
+	tools/setup/guests.sh ovmf
+$(KERNELS:%=fetch-%): fetch-%: guest_init tools
+	tools/setup/guests.sh $* busybox
+	$(TOOLS_DIR)/initrd --modules $(GUESTS_DIR)/$*/modules --init $(GUEST_INIT) --busybox $(GUESTS_DIR)/busybox/busybox --output $(GUESTS_DIR)/$*/initrd
 
 # The firmware alone, for who supplies a guest in another way, and for figures.
 .PHONY: image-vouchsafe
@@ -205,10 +243,13 @@ $(KERNEL_FAULTS:%=image-payload-%): image-payload-%: tools stage2 guest_payload
 	$(call build_image,$(GUEST_payload),payload-$*,$(FAULT_DIR)/$(FIRMWARE_TARGET)/firmware/kernel)
 .NOTPARALLEL:
 
-.PHONY: test-host test-emulated test-conformance
+.PHONY: test-host test-emulated test-guests test-conformance
 test-host: setup-rust monitor
 	$(CARGO) test $(LOCKED) --no-fail-fast
 test-emulated: setup-qemu all $(KERNEL_FAULTS:%=image-payload-%)
 	$(CARGO) run $(LOCKED) --release -p end_to_end --bin end_to_end
+# Whether stock guests can be had decides the program, which then reports its tests as skipped.
+test-guests: setup-qemu all guest_init
+	$(CARGO) run $(LOCKED) --release -p guests --bin guests
 test-conformance: setup-qemu all
 	tests/conformance/$(SUITE)/run
