@@ -4,6 +4,8 @@
 //! first program (`tests/guest_init`) and the kernel's own modules.
 #![forbid(unsafe_code)]
 
+pub mod boot;
 pub mod cpio;
+pub mod fetched;
 pub mod initrd;
 pub mod modules;

@@ -69,7 +69,7 @@ pub const PLACES: &[Place] = &[
     },
     Place { name: "guest_init", folder: "tests/guest_init", uses: &[], kind: Kind::Host },
     Place { name: "guest_payload", folder: "tests/guest_payload", uses: &[], kind: Kind::HoldsUnsafe },
-    Place { name: "guests", folder: "tests/guests", uses: &[], kind: Kind::Host },
+    Place { name: "guests", folder: "tests/guests", uses: &["end_to_end"], kind: Kind::Host },
     Place { name: "house_rules", folder: "tools/house_rules", uses: &[], kind: Kind::Host },
     Place {
         name: "snp_emulator",
