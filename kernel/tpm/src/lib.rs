@@ -47,4 +47,4 @@ mod wire;
 pub use engine::{ManufactureError, Tpm};
 pub use platform::{CommitFailure, EntropyFailure, Platform, StateChange};
 pub use response_code::ResponseCode;
-pub use state::blob::{StateError, assemble as assemble_state};
+pub use state::blob::{StateError, assemble as assemble_state, records as state_records};

@@ -23,6 +23,9 @@ pub trait Engine: Send {
 /// TPM_RC_INITIALIZE: what a TPM without power would say if it could.
 const RC_INITIALIZE: u32 = 0x100;
 
+/// TPM2_Startup(TPM_SU_CLEAR).
+const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+
 /// A response that is only a header.
 pub fn header_only(response_code: u32) -> [u8; HEADER_BYTES] {
     let mut response = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0];
@@ -38,14 +41,17 @@ pub struct Machine<E> {
     locality: u8,
     /// TPM_ACCESS's `tpmEstablished`, set by a hash sequence (PC Client PTP 6.5.2.9).
     established: bool,
+    /// Whether TPM2_Startup(CLEAR) follows each power-on, as firmware would run it.
+    startup: bool,
     log: CommandLog,
 }
 
 impl<E: Engine> Machine<E> {
     /// A machine that is switched on.
-    pub fn new(mut engine: E, log: CommandLog) -> Self {
-        engine.power_on();
-        Self { engine, powered: true, locality: 0, established: false, log }
+    pub fn new(engine: E, log: CommandLog, startup: bool) -> Self {
+        let mut machine = Self { engine, powered: false, locality: 0, established: false, startup, log };
+        machine.power_on();
+        machine
     }
 
     /// Answers one command at a locality; nothing where the machine is switched off.
@@ -73,7 +79,8 @@ impl<E: Engine> Machine<E> {
     /// Switches on; a machine that is on stays as it is.
     pub fn power_on(&mut self) {
         if !self.powered {
-            self.reset();
+            self.log.event("power on");
+            self.start();
         }
     }
 
@@ -85,9 +92,16 @@ impl<E: Engine> Machine<E> {
     /// Switches off and on.
     pub fn reset(&mut self) {
         self.log.event("reset");
+        self.start();
+    }
+
+    fn start(&mut self) {
         self.powered = true;
         self.locality = 0;
         self.engine.power_on();
+        if self.startup {
+            self.execute(&STARTUP_CLEAR);
+        }
     }
 
     /// Sets the locality of raw commands.
@@ -179,7 +193,7 @@ pub(crate) mod tests {
 
     /// A machine around it.
     pub fn echo() -> Mutex<Machine<Echo>> {
-        Mutex::new(Machine::new(Echo::default(), CommandLog::silent()))
+        Mutex::new(Machine::new(Echo::default(), CommandLog::silent(), false))
     }
 
     /// What its engine was asked.
@@ -205,6 +219,13 @@ pub(crate) mod tests {
         machine.lock().unwrap().power_off();
         machine.lock().unwrap().power_on();
         assert_eq!(events(&machine), ["power on", "power on"]);
+    }
+
+    #[test]
+    fn firmware_that_is_asked_for_starts_the_tpm_after_each_power_on() {
+        let machine = Mutex::new(Machine::new(Echo::default(), CommandLog::silent(), true));
+        machine.lock().unwrap().reset();
+        assert_eq!(events(&machine), ["power on", "0: 12 bytes", "power on", "0: 12 bytes"]);
     }
 
     #[test]

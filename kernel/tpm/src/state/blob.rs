@@ -79,6 +79,14 @@ fn length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
+/// The records of a blob, for a platform that keeps them apart: what [`assemble`] put together.
+///
+/// # Errors
+/// The blob is not one that this version wrote, or was changed.
+pub fn records(blob: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, StateError> {
+    Ok(take_apart(blob)?.into_iter().map(|(number, bytes)| (number, bytes.as_bytes().to_vec())).collect())
+}
+
 /// The records of a blob, after all checks that need no understanding of them.
 fn take_apart(blob: &[u8]) -> Result<Vec<(u32, Secret)>, StateError> {
     let rest = blob.strip_prefix(&MAGIC).ok_or(StateError::NotAState)?;
