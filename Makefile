@@ -141,7 +141,7 @@ check: setup-rust monitor ## Check formatting, lints, documentation and the hous
 	$(CARGO) run $(LOCKED) --quiet -p house_rules
 
 # Programs that measure, as PACKAGE:PROGRAM. Each prints JSON lines, and nothing else, on stdout.
-BENCHES := end_to_end:bench_firmware
+BENCHES := end_to_end:bench_firmware differential:tpm_bench
 
 .PHONY: bench
 bench: ## Measure; JSON lines on stdout, everything else on stderr

@@ -1,0 +1,104 @@
+//! Times our engine and swtpm through the same raw framing over TCP, in one run on one machine.
+//!
+//! Each figure is the median of our times over the median of swtpm's. Samples of the two alternate, so that what else
+//! the machine does hits both. Both keep their state in files of the same folder, in memory where that is possible.
+
+mod cases;
+mod client;
+mod size;
+
+use client::{Client, Failure};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What is timed: a name, how many samples, whether it is an RSA private-key operation, and the operation.
+struct Case {
+    name: &'static str,
+    samples: usize,
+    is_rsa_private: bool,
+    /// Prepares, times, and cleans up; gives the time.
+    sample: fn(&mut Client, usize) -> Result<Duration, Failure>,
+}
+
+/// The program `tpm_bench`: JSON lines on stdout, medians on stderr.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tpm_bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
+    let mut ours = client::ours(folder.path())?;
+    let (_swtpm, mut theirs) = client::swtpm(folder.path())?;
+    let mut logarithms = Vec::new();
+    for case in cases::CASES {
+        let ratio = measure(case, &mut ours, &mut theirs)?;
+        print(&format!("tpm_ratio_{}", case.name), ratio, "ratio");
+        if !case.is_rsa_private {
+            logarithms.push(ratio.ln());
+        }
+    }
+    let mean = (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp();
+    print("tpm_ratio_geometric_mean", mean, "ratio");
+    print("tpm_state_bytes", size::state_bytes()? as f64, "bytes");
+    match size::engine_bytes() {
+        Ok(bytes) => print("tpm_engine_bytes", bytes as f64, "bytes"),
+        Err(reason) => eprintln!("tpm_bench: no tpm_engine_bytes: {reason}"),
+    }
+    Ok(())
+}
+
+fn measure(case: &Case, ours: &mut Client, theirs: &mut Client) -> Result<f64, Failure> {
+    let (mut our_times, mut their_times) = (Vec::new(), Vec::new());
+    for sample in 0..case.samples {
+        our_times.push((case.sample)(ours, sample).map_err(|error| error.of(case.name, "ours"))?);
+        their_times.push((case.sample)(theirs, sample).map_err(|error| error.of(case.name, "swtpm"))?);
+    }
+    let (ours, theirs) = (median(our_times), median(their_times));
+    eprintln!("{:28} ours {:>12.1} us, swtpm {:>12.1} us", case.name, micros(ours), micros(theirs));
+    Ok(ours.as_secs_f64() / theirs.as_secs_f64().max(f64::MIN_POSITIVE))
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn print(name: &str, value: f64, unit: &str) {
+    println!("{}", serde_json::json!({ "name": name, "value": value, "unit": unit }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_sample_does_not_move_the_median() {
+        let times = [3, 900, 1, 2, 4].map(Duration::from_millis);
+        assert_eq!(median(times.to_vec()), Duration::from_millis(3));
+    }
+
+    #[test]
+    fn every_figure_has_a_name_of_its_own() {
+        for case in cases::CASES {
+            assert_eq!(
+                cases::CASES.iter().filter(|other| other.name == case.name).count(),
+                1,
+                "{}",
+                case.name
+            );
+            assert!(case.samples % 2 == 1);
+        }
+    }
+}

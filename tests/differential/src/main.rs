@@ -1,0 +1,6 @@
+//! The program `differential`; see the library.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    differential::main()
+}

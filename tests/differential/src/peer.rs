@@ -1,0 +1,120 @@
+//! The two TPMs: our engine in this process, and swtpm (libtpms) behind its sockets.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tpm_simulator::machine::{Engine, header_only};
+use tpm_simulator::platform;
+use tpm_simulator::random::Source;
+use tpm_simulator::wire::BUFFER_BYTES;
+
+/// A TPM that answers commands and can be reset.
+pub trait Peer {
+    /// Answers one command at locality 0.
+    fn execute(&mut self, command: &[u8]) -> io::Result<Vec<u8>>;
+    /// Takes the power away for a moment.
+    fn reset(&mut self) -> io::Result<()>;
+}
+
+/// Our engine.
+pub struct Ours {
+    engine: Box<dyn Engine>,
+}
+
+impl Ours {
+    /// A new TPM whose entropy comes from a seed.
+    pub fn new(seed: u64) -> Result<Self, platform::BuildError> {
+        let engine = platform::build(Source::seeded(&seed.to_be_bytes()), None)?;
+        Ok(Self { engine: Box::new(engine) })
+    }
+}
+
+impl Peer for Ours {
+    fn execute(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
+        let mut response = vec![0; BUFFER_BYTES];
+        let length = self.engine.execute(0, command, &mut response);
+        response.truncate(length);
+        Ok(response)
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.engine.power_on();
+        Ok(())
+    }
+}
+
+/// A swtpm of its own, which ends with this value.
+pub struct Swtpm {
+    process: Child,
+    commands: UnixStream,
+    control: UnixStream,
+}
+
+/// How long swtpm may take to start, and to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// CMD_INIT of swtpm's control channel.
+const CONTROL_INIT: [u8; 8] = [0, 0, 0, 2, 0, 0, 0, 0];
+
+impl Swtpm {
+    /// Starts swtpm with a new TPM in `folder`.
+    pub fn start(folder: &Path) -> io::Result<Self> {
+        let (commands, control): (PathBuf, PathBuf) = (folder.join("commands"), folder.join("control"));
+        let process = Command::new("swtpm")
+            .args(["socket", "--tpm2", "--flags", "not-need-init"])
+            .arg(format!("--tpmstate=dir={}", folder.display()))
+            .arg(format!("--server=type=unixio,path={}", commands.display()))
+            .arg(format!("--ctrl=type=unixio,path={}", control.display()))
+            .stdin(Stdio::null())
+            .spawn()?;
+        let mut started = Self { process, commands: connect(&commands)?, control: connect(&control)? };
+        started.commands.set_read_timeout(Some(PATIENCE))?;
+        started.control.set_read_timeout(Some(PATIENCE))?;
+        started.reset()?;
+        Ok(started)
+    }
+}
+
+/// Connects to a socket that a process is about to make.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let started = Instant::now();
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if started.elapsed() > PATIENCE => return Err(error),
+            Err(_not_yet) => std::thread::yield_now(),
+        }
+    }
+}
+
+impl Peer for Swtpm {
+    fn execute(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
+        self.commands.write_all(command)?;
+        let mut response = header_only(0).to_vec();
+        self.commands.read_exact(&mut response)?;
+        let size = u32::from_be_bytes([response[2], response[3], response[4], response[5]]) as usize;
+        let header_bytes = response.len();
+        response.resize(size.max(header_bytes), 0);
+        self.commands.read_exact(&mut response[header_bytes..])?;
+        Ok(response)
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.control.write_all(&CONTROL_INIT)?;
+        let mut result = [0; 4];
+        self.control.read_exact(&mut result)?;
+        match u32::from_be_bytes(result) {
+            0 => Ok(()),
+            code => Err(io::Error::other(format!("swtpm's control channel answered {code:#x}"))),
+        }
+    }
+}
+
+impl Drop for Swtpm {
+    fn drop(&mut self) {
+        let _gone_already = self.process.kill();
+        let _gone_already = self.process.wait();
+    }
+}
