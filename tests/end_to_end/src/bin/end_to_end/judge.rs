@@ -1,6 +1,7 @@
 //! Makes a run of the table and says whether it came out as the table has it.
 
 use crate::cases::CaseBook;
+use crate::evidence;
 use crate::runs::{Damage, Expect, Image, Run};
 use end_to_end::built::Built;
 use end_to_end::emulator::{self, Ended};
@@ -49,12 +50,20 @@ impl Judge<'_> {
             options
                 .extend(["--fw-cfg".to_owned(), format!("name={TEST_FILES}/{file},file={}", path.display())]);
         }
+        if run.expect == Expect::Evidence {
+            options.extend(["--psp-keys".to_owned(), self.keys(run).display().to_string()]);
+        }
         if run.has_symbols {
             for program in ["kernel", "guest_payload"] {
                 options.extend(["--symbols".to_owned(), self.built.firmware(program).display().to_string()]);
             }
         }
         emulator::run(self.built, self.logs, &format!("{}{suffix}", run.name), image, &options, run.seconds)
+    }
+
+    /// Where a run's keys are kept, for the root certificate.
+    fn keys(&self, run: &Run) -> PathBuf {
+        self.logs.join(format!("{}.keys", run.name))
     }
 
     fn image(&self, run: &Run) -> io::Result<PathBuf> {
@@ -72,7 +81,7 @@ impl Judge<'_> {
 
     fn judge(&self, run: &Run, image: &Path, ended: &Ended, book: &mut CaseBook) -> Result<(), String> {
         let expected = match run.expect {
-            Expect::Cases | Expect::SameTwice => 0,
+            Expect::Cases | Expect::SameTwice | Expect::Evidence => 0,
             Expect::Ends { status, .. } => status,
         };
         // What the guest says about itself explains a wrong status better than the status does.
@@ -90,6 +99,10 @@ impl Judge<'_> {
                 nothing_was_helped_along(ended).and_then(|()| self.digest_is_measured(image, ended))
             }
             Expect::SameTwice => Ok(()),
+            Expect::Evidence => {
+                let folder = self.logs.join(format!("{}.evidence", run.name));
+                evidence::judge(self.built, &folder, &self.keys(run), image, &ended.serial)
+            }
             Expect::Ends { says, .. } => says.iter().try_for_each(|parts| find_line(ended, parts)),
         }
     }

@@ -47,6 +47,8 @@ pub enum Damage {
 pub enum Expect {
     /// The test guest's cases pass, and the machine launched what the image tool measures.
     Cases,
+    /// The test guest sends evidence, and the verifier accepts all of it that needs no quote.
+    Evidence,
     /// Two runs with counted instructions leave the same bytes.
     SameTwice,
     /// It ends with this status; for each element there is a line with all of its parts.
@@ -123,6 +125,11 @@ pub const RUNS: &[Run] = &[
     cases("payload_on_a_host_that_throttles_messages", &["--throttle", "2"]),
     cases("payload_on_genoa_with_a_vlek", &["--cpu-model", "genoa", "--endorsement", "vlek"]),
     cases("payload_on_turin_with_host_data", &["--cpu-model", "turin", "--host-data", "c0ffee"]),
+    Run {
+        files: &[("mode", "evidence")],
+        expect: Expect::Evidence,
+        ..cases("evidence_of_the_payload_is_verified", &[])
+    },
     mode(
         "reading_vmpl0_memory_is_stopped",
         &[("mode", "read-vmpl0")],
