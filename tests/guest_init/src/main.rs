@@ -3,7 +3,7 @@
 //!
 //! `tests/guests` builds it, statically linked, into an initrd together with modules of the guest's own kernel, and
 //! reads what it says. The kernel's command line tells it what to expect: `vouchsafe.NAME=VALUE`, see [`wanted`].
-//! Every check is a row of [`checks::CHECKS`] and prints one line `vouchsafe: NAME passed|failed DETAIL`.
+//! Every check is a row of the table in `checks` and prints one line `vouchsafe: NAME passed|failed DETAIL`.
 #![forbid(unsafe_code)]
 
 mod checks;
