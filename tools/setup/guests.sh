@@ -5,9 +5,12 @@
 #   linux-new    the newest kernel of bookworm-backports, trixie-backports and sid
 #   ovmf         OVMF.amdsev.fd of sid
 #   busybox      the static busybox of trixie, for a shell
+#   tpm2-tools   the newest tpm2-tools, with all libraries that they need
+#   tpm-svsm     the module tpm_svsm for linux-new, which Debian does not build: made from Debian's own source with
+#                Debian's own compiler, in a root folder of their own
 #
 # Each NAME becomes the folder target/guests/NAME (VOUCHSAFE_GUESTS names another place for all of them): `vmlinuz` and
-# `modules/`, `OVMF.amdsev.fd`, or `busybox`, and `version`. apt does the work, with a configuration of its own: it checks the
+# `modules/`, `OVMF.amdsev.fd`, `busybox`, `tree/`, or `tpm_svsm.ko`, and `version`. apt does the work, with a configuration of its own: it checks the
 # indexes' signatures with Debian's keyring and each package's SHA-256 with the index. Status 75 says that a guest cannot
 # be had here, and the last line on stderr why; the tests report it as skipped.
 set -euo pipefail
@@ -149,6 +152,69 @@ file() {
     finish "$name" "$version"
 }
 
+# closure PACKAGE...: the packages `NAME=VERSION` that an empty system would need for these, newest versions first.
+closure() {
+    run_apt apt-get install --simulate --no-install-recommends "$@" 2>"$apt/log" |
+        sed -nE 's/^Inst ([^ ]+) \(([^ ]+) .*/\1=\2/p'
+}
+
+# tools NAME PACKAGE MORE...: packages with all that they need, as the folder `tree`.
+tools() {
+    local name=$1 version packages
+    shift
+    version=$(versions "$1" "${SUITES[@]}" | head -n 1)
+    [[ -n $version ]] || unavailable "$MIRROR has no $1"
+    if is_there "$name" "$version"; then
+        return
+    fi
+    mapfile -t packages < <(closure "$@")
+    [[ ${#packages[@]} != 0 ]] || unavailable "$name: $(grep -m 1 '^E:' "$apt/log" || tail -n 1 "$apt/log")"
+    fetch "$name" "${packages[@]}"
+    mv "$folder/$name.new/root" "$folder/$name.new/tree"
+    finish "$name" "$version"
+}
+
+# in_root ROOT COMMAND...: runs a command in a folder that holds a system, with no rights beyond the caller's.
+in_root() {
+    local root=$1
+    shift
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    unshare --map-root-user --mount sh -eu -c \
+        'mount --rbind /dev "$0/dev"; mount --rbind /proc "$0/proc"; cd /; exec env -i PATH=/usr/bin:/usr/sbin LC_ALL=C chroot "$0" "$@"' "$root" "$@"
+}
+
+# The module tpm_svsm for the kernel that linux-new is.
+tpm_svsm() {
+    local name=tpm-svsm version release packages root
+    kernel linux-new . "${SUITES_NEW[@]}"
+    version=$(<"$folder/linux-new/version")
+    if is_there "$name" "$version"; then
+        return
+    fi
+    release=$(run_apt apt-cache show "$KERNEL=$version" | sed -nE 's/^Depends: .*linux-image-([^ ]+) .*/\1/p')
+    local source=linux-source-${version%%.*}.$(cut -d . -f 2 <<<"$version")
+    mapfile -t packages < <(closure "linux-headers-$release=$version" make dash coreutils sed grep mawk findutils diffutils)
+    [[ ${#packages[@]} != 0 ]] || unavailable "$name: $(grep -m 1 '^E:' "$apt/log" || tail -n 1 "$apt/log")"
+    fetch "$name" "${packages[@]}" "$source=$version"
+    root=$folder/$name.new/root
+    say "building tpm_svsm for $release ..."
+    mkdir -p "$root"/{dev,module,proc,tmp}
+    tar --extract --xz --file "$root/usr/src/$source.tar.xz" --directory "$root/module" --strip-components=4 \
+        "$source/drivers/char/tpm/tpm.h" "$source/drivers/char/tpm/tpm_svsm.c"
+    printf 'obj-m := tpm_svsm.o\n' >"$root/module/Makefile"
+    # What the packages' own installation would link.
+    ln -sfn mawk "$root/usr/bin/awk"
+    [[ -e $root/usr/bin/sh ]] || ln -s dash "$root/usr/bin/sh"
+    local part
+    for part in bin sbin lib lib64; do
+        [[ -e $root/$part ]] || ln -s "usr/$part" "$root/$part"
+    done
+    in_root "$root" make -C "/usr/src/linux-headers-$release" M=/module modules >"$apt/log" 2>&1 ||
+        unavailable "$name cannot be built here: $(grep -m 1 -iE 'error|not permitted|fail' "$apt/log" || tail -n 1 "$apt/log")"
+    mv "$root/module/tpm_svsm.ko" "$folder/$name.new/"
+    finish "$name" "$version"
+}
+
 read_indexes
 for name in "$@"; do
     case $name in
@@ -156,8 +222,10 @@ for name in "$@"; do
     linux-new) kernel "$name" . "${SUITES_NEW[@]}" ;;
     ovmf) file ovmf ovmf-amdsev OVMF.amdsev.fd sid ;;
     busybox) file busybox busybox-static busybox trixie ;;
+    tpm2-tools) tools tpm2-tools tpm2-tools libtss2-tcti-device0t64 ;;
+    tpm-svsm) tpm_svsm ;;
     *)
-        say "there is no guest $name; there are linux-6.12, linux-new, ovmf and busybox"
+        say "there is no guest $name; there are linux-6.12, linux-new, ovmf, busybox, tpm2-tools and tpm-svsm"
         exit 2
         ;;
     esac
