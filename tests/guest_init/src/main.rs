@@ -6,6 +6,7 @@
 //! Every check is a row of the table in `checks` and prints one line `vouchsafe: NAME passed|failed DETAIL`.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod checks;
 mod devices;
 mod stress;
@@ -29,6 +30,8 @@ fn main() {
     load_modules();
     if wanted.shell {
         run_shell();
+    } else if wanted.agent {
+        agent::serve();
     } else {
         checks::run(&wanted);
     }

@@ -21,6 +21,8 @@ pub struct Wanted {
     pub restart: bool,
     /// `vouchsafe.shell`: a shell instead of checks.
     pub shell: bool,
+    /// `vouchsafe.agent`: do what the program outside asks for, instead of checks.
+    pub agent: bool,
 }
 
 impl Wanted {
@@ -40,6 +42,7 @@ impl Wanted {
                 "rng" => wanted.random = true,
                 "restart" => wanted.restart = true,
                 "shell" => wanted.shell = true,
+                "agent" => wanted.agent = true,
                 _ => crate::say(&format!("unknown option {word}")),
             }
         }

@@ -9,3 +9,4 @@ pub mod cpio;
 pub mod fetched;
 pub mod initrd;
 pub mod modules;
+pub mod programs;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
+use guests::initrd::Contents;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +18,12 @@ struct Arguments {
     /// A static busybox, for the shell
     #[arg(long)]
     busybox: Option<PathBuf>,
+    /// A module of the same kernel that comes from elsewhere; may be given several times, in loading order
+    #[arg(long)]
+    module: Vec<PathBuf>,
+    /// A folder with tpm2-tools and everything that they need
+    #[arg(long)]
+    tpm2_tools: Option<PathBuf>,
     /// Where the initrd goes
     #[arg(long)]
     output: PathBuf,
@@ -24,7 +31,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let made = guests::initrd::build(&arguments.modules, &arguments.init, arguments.busybox.as_deref());
+    let made = guests::initrd::build_all(&Contents {
+        modules: &arguments.modules,
+        more_modules: &arguments.module,
+        init: &arguments.init,
+        busybox: arguments.busybox.as_deref(),
+        tpm2_tools: arguments.tpm2_tools.as_deref(),
+    });
     let written = made.and_then(|bytes| {
         std::fs::write(&arguments.output, bytes)
             .map_err(|error| format!("{}: {error}", arguments.output.display()))
