@@ -93,7 +93,8 @@ fn pcrs_policies_and_curves_are_reported() {
     let pcrs = capability(&mut tpm, 5, 0, 10).unwrap();
     assert_eq!(pcrs.count, 4);
     assert_eq!(pcrs.bytes[..12], [0x00, 0x04, 3, 0, 0, 0, 0x00, 0x0B, 3, 0xFF, 0xFF, 0xFF]);
-    assert!(capability(&mut tpm, 5, 0, 3).unwrap().more);
+    assert_eq!(capability(&mut tpm, 5, 0, 1).unwrap().bytes, pcrs.bytes, "the allocation is one thing");
+    assert!(capability(&mut tpm, 5, 0, 0).unwrap().more);
     let resettable = capability(&mut tpm, 7, 2, 1).unwrap();
     assert_eq!(resettable.bytes, [0, 0, 0, 2, 3, 0, 0, 0x81], "16 and 23 at locality 0");
     assert_eq!(capability(&mut tpm, 8, 0, 10).unwrap().bytes, [0, 3, 0, 4, 0, 5]);

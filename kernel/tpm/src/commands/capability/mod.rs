@@ -68,7 +68,8 @@ pub fn capability_data(
             if property != 0 {
                 return Err(ResponseCode::VALUE.parameter(2));
             }
-            let count = count.min(HASH_COUNT as u32);
+            // All banks or none: tools ask for one element and expect the whole allocation.
+            let count = if count == 0 { 0 } else { HASH_COUNT as u32 };
             let banks = (0_u32..).zip(state.pcrs.allocation().0);
             Page { property, count }.list(banks, 1)
         }
