@@ -120,13 +120,6 @@ impl Pcrs {
         }
     }
 
-    /// Hashes `data` in each bank and extends the PCR with it: TPM2_PCR_Event.
-    pub fn extend_with_event(&mut self, pcr: usize, data: &[u8]) {
-        for algorithm in BANKS {
-            self.extend(algorithm, pcr, hash(algorithm, &[data]).as_bytes());
-        }
-    }
-
     /// Sets a PCR in all banks to zeros.
     pub fn reset(&mut self, pcr: usize) {
         self.fill(pcr, 0);

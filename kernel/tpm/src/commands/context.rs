@@ -8,17 +8,19 @@ use crate::command_table::CommandCode;
 use crate::context::{
     Context, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_STATE_CLEAR_OBJECT, put_loaded, read_loaded,
 };
-use crate::object::Loaded;
+use crate::object::{Loaded, Object};
 use crate::response_code::ResponseCode;
 use crate::session::{Session, Slot};
+use crate::state::Record;
 use crate::structures::handles::{Handle, HandleKind, HandleType};
-use crate::structures::limits::LOADED_SESSIONS;
+use crate::structures::limits::{LOADED_SESSIONS, MAX_PERSISTENT_OBJECTS};
 use crate::wire::{Marshal, Reader, Result, Secret};
 
 pub const HANDLERS: &[(CommandCode, Handler)] = &[
     (CommandCode::ContextSave, context_save),
     (CommandCode::ContextLoad, context_load),
     (CommandCode::FlushContext, flush_context),
+    (CommandCode::EvictControl, evict_control),
 ];
 
 /// TPM2_ContextSave: an object stays loaded, a session does not.
@@ -116,4 +118,50 @@ fn flush_context(call: &mut Call<'_>) -> Result<()> {
         _ => call.state.sessions.flush(handle),
     };
     if gone { Ok(()) } else { Err(ResponseCode::HANDLE.parameter(1)) }
+}
+
+/// TPM2_EvictControl: makes a transient object persistent, or evicts a persistent one.
+fn evict_control(call: &mut Call<'_>) -> Result<()> {
+    let persistent = call.parameter_with(unmarshal_persistent)?;
+    call.end_of_parameters()?;
+    let (auth, handle) = (call.handle(0), call.handle(1));
+    let state = &mut *call.state;
+    let lasting = |object: &&Object| {
+        object.hierarchy != Handle::NULL && !object.state_clear && object.sensitive.is_some()
+    };
+    let object = state.object(handle).filter(lasting).ok_or(ResponseCode::ATTRIBUTES.handle(2))?;
+    let evicts = handle.kind() == HandleType::Persistent;
+    if evicts && handle != persistent {
+        return Err(ResponseCode::HANDLE.handle(2));
+    }
+    let by_platform = auth == Handle::PLATFORM;
+    let of_platform = object.hierarchy == Handle::PLATFORM;
+    // The platform evicts anything; otherwise each keeps to its own hierarchy and its own half of the handles.
+    if by_platform != of_platform && !(by_platform && evicts) {
+        return Err(ResponseCode::HIERARCHY.handle(2));
+    }
+    let in_platform_half = persistent >= Handle::PLATFORM_PERSISTENT_FIRST;
+    if !evicts && in_platform_half != by_platform {
+        return Err(ResponseCode::RANGE.parameter(1));
+    }
+    if evicts {
+        state.nv.persistent.remove(&handle);
+    } else {
+        if state.nv.persistent.contains_key(&persistent) {
+            return Err(ResponseCode::NV_DEFINED);
+        }
+        if state.nv.persistent.len() >= MAX_PERSISTENT_OBJECTS {
+            return Err(ResponseCode::NV_SPACE);
+        }
+        let object = object.clone();
+        state.nv.persistent.insert(persistent, object);
+    }
+    state.mark(Record::Entity(persistent));
+    Ok(())
+}
+
+/// TPMI_DH_PERSISTENT.
+fn unmarshal_persistent(reader: &mut Reader<'_>) -> Result<Handle> {
+    let handle: Handle = reader.read()?;
+    if handle.kind() == HandleType::Persistent { Ok(handle) } else { Err(ResponseCode::VALUE) }
 }

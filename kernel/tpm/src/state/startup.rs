@@ -40,7 +40,6 @@ impl State {
             self.commitments.renew(&mut self.random);
             self.audit.digest = None;
             self.pcrs.update_counter = 0;
-            self.pcrs.auth = Secret::new();
             self.mark(Record::Clock);
         } else {
             self.clock.restart_count = self.clock.restart_count.wrapping_add(1);
@@ -54,6 +53,7 @@ impl State {
             hierarchies.platform.auth = Secret::new();
             hierarchies.platform.policy = Policy::default();
             self.read_only = false;
+            self.pcrs.auth = Secret::new();
         }
         if start == Start::Restart {
             self.clock.clear_count = self.clock.clear_count.wrapping_add(1);
