@@ -1,6 +1,6 @@
 //! Access to guest-visible physical memory and device registers, by copies only.
 //!
-//! The monitor maps the first 512 GiB one to one. What lies in the monitor's own part of memory
+//! The monitor maps the first 64 TiB one to one. What lies in the monitor's own part of memory
 //! (its image, heap and tables) is Rust's and is refused here, so that the functions are safe: no
 //! copy can reach an object that Rust knows of. Memory outside is written by the guest and by
 //! devices at any time; nothing ever holds a reference into it.
@@ -12,8 +12,8 @@ static OWN_START: AtomicU64 = AtomicU64::new(0);
 static OWN_END: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Parts of the monitor's range that became guest memory (start, end); a handful at most.
 static RELEASED: [(AtomicU64, AtomicU64); 16] = [const { (AtomicU64::new(0), AtomicU64::new(0)) }; 16];
-/// End of the identity map that boot/entry.s and boot/relocate.rs make.
-pub const MAPPED_BYTES: u64 = 512 << 30;
+/// End of the identity map that boot/relocate.rs makes.
+pub const MAPPED_BYTES: u64 = 64 << 40;
 
 /// Names the range that belongs to the monitor itself; done once, before the first access.
 pub fn reserve_own(start: u64, end: u64) {

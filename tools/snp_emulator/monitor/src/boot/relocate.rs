@@ -24,7 +24,11 @@ impl Table {
 
 static LEVEL5: Table = Table::new();
 static LEVEL4: Table = Table::new();
-static IDENTITY: Table = Table::new();
+/// One to one, 512 GiB each: all of memory, and what 64-bit PCI registers can be placed at. Firmware puts them at the end of what
+/// 40 or 46 address bits reach.
+static IDENTITY: [Table; IDENTITY_TABLES] = [const { Table::new() }; IDENTITY_TABLES];
+const IDENTITY_TABLES: usize = (crate::physical::MAPPED_BYTES / TABLE_BYTES) as usize;
+const TABLE_BYTES: u64 = 512 << 30;
 static HIGH_LEVEL3: Table = Table::new();
 static HIGH_LEVEL2: Table = Table::new();
 
@@ -55,18 +59,20 @@ pub fn to_top(own: OwnMemory, next: Continue) -> ! {
     }
 }
 
-/// The identity map of boot/entry.s again, and the high half shifted by `shift` bytes of physical memory.
+/// The identity map of boot/entry.s, longer, and the high half shifted by `shift` bytes of physical memory.
 fn build_tables(shift: u64, end: u64) {
     let shifted = |table: &Table| table as *const Table as u64 - HIGH_HALF + shift;
-    for index in 0..512u64 {
-        IDENTITY.set(index as usize, index << 30 | LARGE | PRESENT_WRITABLE);
+    for (number, table) in IDENTITY.iter().enumerate() {
+        for index in 0..512 {
+            table.set(index, (number as u64 * 512 + index as u64) << 30 | LARGE | PRESENT_WRITABLE);
+        }
+        LEVEL4.set(number, shifted(table) | PRESENT_WRITABLE);
     }
     let pages = (end - HIGH_HALF).div_ceil(LARGE_PAGE);
     for index in 0..pages {
         HIGH_LEVEL2.set(index as usize, (index * LARGE_PAGE + shift) | LARGE | PRESENT_WRITABLE);
     }
     HIGH_LEVEL3.set(510, shifted(&HIGH_LEVEL2) | PRESENT_WRITABLE);
-    LEVEL4.set(0, shifted(&IDENTITY) | PRESENT_WRITABLE);
     LEVEL4.set(511, shifted(&HIGH_LEVEL3) | PRESENT_WRITABLE);
     LEVEL5.set(0, shifted(&LEVEL4) | PRESENT_WRITABLE);
     LEVEL5.set(511, shifted(&LEVEL4) | PRESENT_WRITABLE);
