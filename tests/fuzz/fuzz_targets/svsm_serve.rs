@@ -22,15 +22,22 @@ use snp_abi::svsm::ResultCode;
 use vm::{APIC_IDS, Vm, context};
 
 const CALLS: usize = 24;
+/// How many bytes choose a call. They are a seed: proptest's own source of given bytes ends in zeros, which a choice that
+/// rejects zero would draw for ever.
+const CHOICE_BYTES: usize = 4;
+
+fn runner(choice: &[u8]) -> TestRunner {
+    let mut seed = [0; 32];
+    seed.iter_mut().zip(choice).for_each(|(to, from)| *to = *from);
+    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let vm = Vm::new();
     let mut guest = Guest::new();
-    let random = TestRng::from_seed(RngAlgorithm::PassThrough, bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), random);
     let strategy = (any::<Index>(), any_call());
-    for _ in 0..CALLS {
-        let Ok(tree) = strategy.new_tree(&mut runner) else { return };
+    for choice in bytes.chunks(CHOICE_BYTES).take(CALLS) {
+        let Ok(tree) = strategy.new_tree(&mut runner(choice)) else { return };
         let (who, plan) = tree.current();
         let number = who.index(guest.places.len());
         let (vcpu, place) = guest.places[number];
