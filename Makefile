@@ -21,9 +21,12 @@ LINUX_APPEND ?= console=ttyS0 $(if $(INTERACTIVE),quiet vouchsafe.shell,vouchsaf
 OVMF ?= $(GUESTS_DIR)/ovmf/OVMF.amdsev.fd
 # 1 connects the terminal to the guest's console, where Linux then runs a shell; Ctrl-A X ends the run. Empty: Linux checks
 # itself and turns the machine off.
-INTERACTIVE ?= $(if $(CI)$(filter payload,$(GUEST)),,$(shell test -t 0 && echo 1))
+INTERACTIVE ?= $(if $(CI)$(filter linux payload,$(GUEST)),,$(shell test -t 0 && echo 1))
 # More options for `snp-emulator run`, such as RUN_FLAGS='--smp 4 --icount'.
 RUN_FLAGS ?=
+# `make run` alone shows the workflow: evidence out of the guest, and a relying party's verdict. Whatever says how Linux is to
+# boot boots it in that way instead.
+WORKFLOW := $(if $(filter linux,$(GUEST)),$(if $(INTERACTIVE)$(RUN_FLAGS)$(filter-out file,$(foreach variable,LINUX LINUX_KERNEL LINUX_INITRD LINUX_APPEND,$(origin $(variable)))),,1))
 # A deliberate fault in the kernel, for GUEST=payload: skip_zeroing, skip_flush or skip_ledger_check. The run must end red.
 KERNEL_FAULT ?=
 # How long one test stage may take where CI is set, and each fuzz target.
@@ -106,8 +109,8 @@ SYMBOLS += $(if $(filter payload,$(GUEST)),$(FIRMWARE_DIR)/guest_payload)
 all: tools images ## Build everything; images are in target/images
 
 .PHONY: run
-run: setup-qemu image-$(IMAGE) ## Boot an image on the emulated machine: GUEST=linux|ovmf|payload
-	$(SNP_EMULATOR) run $(IMAGES_DIR)/$(IMAGE).igvm $(addprefix --symbols ,$(SYMBOLS)) $(RUN_$(GUEST)) $(RUN_INTERACTIVE) $(RUN_FLAGS)
+run: setup-qemu $(if $(WORKFLOW),workflow-parts,image-$(IMAGE)) ## Verify a guest's vTPM from outside, or boot GUEST=linux|ovmf|payload
+	$(if $(WORKFLOW),$(TOOLS_DIR)/workflow,$(SNP_EMULATOR) run $(IMAGES_DIR)/$(IMAGE).igvm $(addprefix --symbols ,$(SYMBOLS)) $(RUN_$(GUEST)) $(RUN_INTERACTIVE) $(RUN_FLAGS))
 
 # A stage for each suite that tests/conformance has: a folder with a program `run`.
 CONFORMANCE := $(patsubst tests/conformance/%/run,%,$(wildcard tests/conformance/*/run))
@@ -126,8 +129,9 @@ test: setup results ## Run all tests; the last line is the sum
 	$(call stage,cargo,host,test-host)
 	$(call stage,stage,emulated,test-emulated)
 	$(call stage,stage,guests,test-guests)
+	$(call stage,stage,workflow,test-workflow)
 	$(foreach suite,$(CONFORMANCE),$(call stage,stage,$(suite),test-conformance SUITE=$(suite))$(newline))
-	@$(RESULTS) summary host emulated guests $(CONFORMANCE)
+	@$(RESULTS) summary host emulated guests workflow $(CONFORMANCE)
 
 .PHONY: check
 check: setup-rust monitor ## Check formatting, lints, documentation and the house rules
@@ -243,7 +247,7 @@ $(KERNEL_FAULTS:%=image-payload-%): image-payload-%: tools stage2 guest_payload
 	$(call build_image,$(GUEST_payload),payload-$*,$(FAULT_DIR)/$(FIRMWARE_TARGET)/firmware/kernel)
 .NOTPARALLEL:
 
-.PHONY: test-host test-emulated test-guests test-conformance
+.PHONY: workflow-parts test-host test-emulated test-guests test-workflow test-conformance
 test-host: setup-rust monitor
 	$(CARGO) test $(LOCKED) --no-fail-fast
 test-emulated: setup-qemu all $(KERNEL_FAULTS:%=image-payload-%)
@@ -251,5 +255,9 @@ test-emulated: setup-qemu all $(KERNEL_FAULTS:%=image-payload-%)
 # Whether stock guests can be had decides the program, which then reports its tests as skipped.
 test-guests: setup-qemu all guest_init
 	$(CARGO) run $(LOCKED) --release -p guests --bin guests
+# So does it here.
+workflow-parts: tools kernel stage2 guest_init
+test-workflow: setup-qemu workflow-parts
+	$(TOOLS_DIR)/workflow --judge
 test-conformance: setup-qemu all
 	tests/conformance/$(SUITE)/run

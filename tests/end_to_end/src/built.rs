@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The folder `target`, with everything in it that the emulated tests use.
+#[derive(Clone)]
 pub struct Built {
     target: PathBuf,
 }

@@ -55,6 +55,24 @@ impl Guests {
         Ok(Kernel { image: folder.join("vmlinuz"), initrd, version: version.trim().to_owned() })
     }
 
+    /// Fetches the newest kernel with a driver for our TPM and tpm2-tools, and makes an initrd of them.
+    pub fn workflow(&self) -> Result<Kernel, Missing> {
+        self.fetch(&["linux-new", "tpm2-tools", "tpm-svsm"])?;
+        let folder = self.folder.join("linux-new");
+        let contents = crate::initrd::build_all(&crate::initrd::Contents {
+            modules: &folder.join("modules"),
+            more_modules: &[self.folder.join("tpm-svsm/tpm_svsm.ko")],
+            init: &self.init,
+            busybox: None,
+            tpm2_tools: Some(&self.folder.join("tpm2-tools/tree")),
+        });
+        let initrd = self.folder.join("tpm-svsm/initrd");
+        std::fs::write(&initrd, contents.map_err(Missing::Broken)?)
+            .map_err(|error| Missing::Broken(error.to_string()))?;
+        let version = std::fs::read_to_string(folder.join("version")).unwrap_or_default();
+        Ok(Kernel { image: folder.join("vmlinuz"), initrd, version: version.trim().to_owned() })
+    }
+
     /// Fetches OVMF for SEV-SNP.
     pub fn firmware(&self) -> Result<PathBuf, Missing> {
         self.fetch(&["ovmf"])?;
