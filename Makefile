@@ -58,6 +58,8 @@ export SNP_MONITOR_ELF := $(FIRMWARE_DIR)/monitor
 # Kernels with a deliberate fault are built apart from the one that ships.
 KERNEL_FAULTS := skip_zeroing skip_flush skip_ledger_check
 FAULT_DIR := $(TARGET_DIR)/fault
+# So is the one without a TPM, which the figures of the rest are taken from.
+LEAN_DIR := $(TARGET_DIR)/lean
 
 IGVM_IMAGE := $(TOOLS_DIR)/igvm-image
 SNP_EMULATOR := $(TOOLS_DIR)/snp-emulator
@@ -203,7 +205,7 @@ results: setup-rust
 
 # The images that can be built without files of yours.
 .PHONY: images
-images: image-payload image-vouchsafe
+images: image-payload image-vouchsafe images-without-tpm
 
 .PHONY: $(GUESTS:%=needs-%) $(GUESTS:%=image-%)
 $(GUESTS:%=needs-%): needs-%:
@@ -238,6 +240,14 @@ $(KERNELS:%=fetch-%): fetch-%: guest_init tools
 image-vouchsafe: tools kernel stage2
 	@mkdir -p $(IMAGES_DIR)
 	$(call build_image,,vouchsafe)
+
+# What the firmware is without its TPM.
+.PHONY: images-without-tpm
+images-without-tpm: tools stage2 guest_payload
+	@mkdir -p $(IMAGES_DIR)
+	$(call build_firmware,kernel) --target-dir $(LEAN_DIR) --no-default-features
+	$(call build_image,$(GUEST_payload),payload-without-tpm,$(LEAN_DIR)/$(FIRMWARE_TARGET)/firmware/kernel)
+	$(call build_image,,vouchsafe-without-tpm,$(LEAN_DIR)/$(FIRMWARE_TARGET)/firmware/kernel)
 
 # They share a folder, so they are built one after the other.
 .PHONY: $(KERNEL_FAULTS:%=image-payload-%)

@@ -32,6 +32,11 @@ impl Built {
         self.target.join("x86_64-unknown-none/firmware").join(name)
     }
 
+    /// The kernel's ELF file as it is built without the TPM.
+    pub fn kernel_without_tpm(&self) -> PathBuf {
+        self.target.join("lean/x86_64-unknown-none/firmware/kernel")
+    }
+
     /// A folder for what runs leave behind; it exists afterwards.
     pub fn logs(&self, stage: &str) -> io::Result<PathBuf> {
         let folder = self.target.join("results").join(stage);
