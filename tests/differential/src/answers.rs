@@ -7,7 +7,7 @@ use crate::model::{Bag, Model};
 /// How two answers differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// The response codes.
+    /// The response codes; or, where these are the same refusal, the headers around them.
     Codes { ours: u32, theirs: u32 },
     /// The lengths of whole responses.
     Lengths { ours: usize, theirs: usize },
@@ -60,7 +60,8 @@ pub fn compare(
         return Err(Difference::Malformed);
     }
     if our_code != 0 {
-        return if ours == theirs { Ok(None) } else { Err(Difference::Malformed) };
+        let codes = Difference::Codes { ours: our_code, theirs: their_code };
+        return if ours == theirs { Ok(None) } else { Err(codes) };
     }
     compare_success(row, ours, theirs, model)
 }

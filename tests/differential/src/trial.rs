@@ -172,7 +172,7 @@ fn run_damaged(
         return Ok(!succeeded);
     }
     let difference = match (our_code, their_code) {
-        (Some(ours), Some(theirs)) if ours != theirs => Difference::Codes { ours, theirs },
+        (Some(ours), Some(theirs)) => Difference::Codes { ours, theirs },
         _ => Difference::Malformed,
     };
     let parted = parts(&difference);
