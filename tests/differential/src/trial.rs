@@ -34,16 +34,17 @@ impl Pair {
 
     /// Resets both, and clears what sequences leave: owner, indices, persistent objects, lockout, and allocation.
     fn begin(&mut self) -> Result<(), Box<dyn Error>> {
-        for command in [STARTUP.to_vec(), allow_clear(), clear(), set_lockout()] {
+        // Allocation of PCRs takes effect at the next reset, so there are two.
+        for command in [&STARTUP[..], &allow_clear(), &clear(), &set_lockout(), &allocate(), &STARTUP] {
             if command == STARTUP {
                 self.ours.reset()?;
                 self.theirs.reset()?;
             }
-            let (ours, theirs) = self.execute(&command, &command)?;
+            let (ours, theirs) = self.execute(command, command)?;
             if answers::code(&ours) != Some(0) || answers::code(&theirs) != Some(0) {
                 return Err(format!(
                     "a sequence cannot begin: {} answers {} and {}",
-                    hex(&command),
+                    hex(command),
                     hex(&ours),
                     hex(&theirs)
                 )
@@ -102,10 +103,6 @@ pub fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
         theirs: Swtpm::start(folder.path())?,
         trace: arguments.trace,
     };
-    pair.ours.reset()?;
-    for command in [STARTUP.to_vec(), allocate()] {
-        pair.execute(&command, &command)?;
-    }
     let mut report = Report::new(arguments.seed);
     let mut dice = Dice::new(arguments.seed);
     while report.commands() < arguments.commands {

@@ -239,7 +239,8 @@ impl Sessions {
         numbered
             .filter_map(|(number, slot)| match slot {
                 Slot::Loaded(session) if !saved => Some((number, session.policy.is_some())),
-                Slot::Saved { policy, .. } if saved => Some((number, *policy)),
+                // Saved ones are listed under the type of HMAC sessions, whatever they are: Part 2, 7.2, TPM_HT_SAVED_SESSION.
+                Slot::Saved { .. } if saved => Some((number, false)),
                 Slot::Free | Slot::Loaded(_) | Slot::Saved { .. } => None,
             })
             .map(|(number, policy)| {

@@ -11,6 +11,7 @@ use crate::session::Sessions;
 use crate::structures::attributes::NvAttributes;
 use crate::structures::handles::Handle;
 use crate::structures::limits::PCR_COUNT;
+use crate::structures::nv::NvType;
 use crate::structures::tickets::StartupType;
 use crate::wire::{Marshal, Reader, Result, Secret};
 
@@ -81,11 +82,14 @@ impl State {
             let mut after = before;
             if start != Start::Resume {
                 after = after.with(NvAttributes::READ_LOCKED, false);
-                if before.has(NvAttributes::CLEAR_STCLEAR) {
+                // Orderly data lives through a restart, and not through a reset; counters keep what they counted.
+                let is_lost = before.has(NvAttributes::CLEAR_STCLEAR)
+                    || before.has(NvAttributes::ORDERLY) && start == Start::Reset;
+                if is_lost && !before.is(NvType::Counter) {
                     after = after.with(NvAttributes::WRITTEN, false);
                 }
-                // A define lock outlives startup once the index is written.
-                let defined = before.has(NvAttributes::WRITE_DEFINE) && before.has(NvAttributes::WRITTEN);
+                // A define lock outlives startup as long as the index is written.
+                let defined = after.has(NvAttributes::WRITE_DEFINE) && after.has(NvAttributes::WRITTEN);
                 if !defined {
                     after = after.with(NvAttributes::WRITE_LOCKED, false);
                 }
@@ -188,9 +192,11 @@ impl State {
         });
     }
 
-    /// Removes the persistent objects and the indices of a hierarchy.
+    /// Removes the persistent objects of a hierarchy, and of the owner's the indices too: those of the platform outlive
+    /// a change of its seed (Part 3, TPM2_ChangePPS).
     pub fn flush_durable(&mut self, hierarchy: Handle) {
-        let handles = self.nv.persistent.keys().chain(self.nv.indices.keys()).copied();
+        let indices = self.nv.indices.keys().filter(|_| hierarchy == Handle::OWNER);
+        let handles = self.nv.persistent.keys().chain(indices).copied();
         let gone: Vec<Handle> = handles.filter(|handle| self.hierarchy_of(*handle) == hierarchy).collect();
         for handle in gone {
             self.nv.persistent.remove(&handle);

@@ -263,3 +263,11 @@ changeeps_and_changepps_change_the_primaries() {
         fails cmp $hierarchy.before $hierarchy.after
     done
 }
+
+changepps_keeps_the_platforms_indices_and_changeeps_all() {
+    tpm2_nvdefine -Q -C p -a "ppread|ppwrite|platformcreate|authread" -s 8 0x01000001
+    tpm2_nvdefine -Q -C o -a "ownerread|ownerwrite" -s 8 0x01000002
+    tpm2_changepps
+    tpm2_changeeps
+    equal "$(tpm2_getcap handles-nv-index | wc -l)" 2
+}

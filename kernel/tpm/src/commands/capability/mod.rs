@@ -136,7 +136,7 @@ fn handles(state: &State, property: u32) -> Result<Vec<Handle>> {
             by_number(state.sessions.handles(false), Handle::HMAC_SESSION_FIRST, property)
         }
         HandleType::PolicySession => {
-            by_number(state.sessions.handles(true), Handle::POLICY_SESSION_FIRST, property)
+            by_number(state.sessions.handles(true), Handle::HMAC_SESSION_FIRST, property)
         }
         HandleType::Permanent => Handle::PERMANENT.to_vec(),
         HandleType::Transient => state.objects.handles().collect(),
