@@ -147,12 +147,12 @@ check: setup-rust monitor ## Check formatting, lints, documentation and the hous
 	$(CARGO) run $(LOCKED) --quiet -p house_rules
 
 # Programs that measure, as PACKAGE:PROGRAM. Each prints JSON lines, and nothing else, on stdout.
-BENCHES := end_to_end:bench_firmware differential:tpm_bench
+BENCHES := end_to_end:bench_firmware differential:tpm_bench guests:bench_guests
 
 .PHONY: bench
 bench: ## Measure; JSON lines on stdout, everything else on stderr
 	@$(if $(BENCHES),,echo 'bench: nothing is measured yet' 1>&2; exit 1)
-	@$(MAKE) setup all 1>&2
+	@$(MAKE) setup all guest_init 1>&2
 	@for bench in $(BENCHES); do \
 	    $(CARGO) run $(LOCKED) --quiet --release -p "$${bench%%:*}" --bin "$${bench##*:}"; \
 	done

@@ -14,8 +14,8 @@ use crate::setup::{Facts, GUEST_VMPL, svsm};
 use crate::vcpu::Started;
 use boot_handoff::{Guest, Handoff};
 use hardware::cpu::Cpu;
-use hardware::guest_vmsa;
 use hardware::termination::{Reason, terminate};
+use hardware::{guest_vmsa, region};
 use measured::Measured;
 use snp_abi::vmsa::Vmsa;
 use svsm_protocol::{GuestPage, VcpuContext};
@@ -73,6 +73,7 @@ fn launch(facts: &Facts, start: &Start) -> Started {
     if svsm().registry.add(0, context).is_err() {
         terminate(Reason::Processors);
     }
-    log::info!("guest starts at {:#x} on VMPL{}", start.vmsa.rip, GUEST_VMPL.to_wire());
+    let kept = region::end() - region::start();
+    log::info!("guest starts at {:#x} on VMPL{}, {kept} bytes kept", start.vmsa.rip, GUEST_VMPL.to_wire());
     Started
 }

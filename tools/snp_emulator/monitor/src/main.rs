@@ -68,6 +68,9 @@ fn run(own: boot::OwnMemory) -> ! {
     exits::intercepts::prepare();
     let (settings, platform) = read_settings().unwrap_or_else(|error| panic!("{error}"));
     IS_COUNTED.store(settings.is_counted, Ordering::SeqCst);
+    if settings.is_counted {
+        exits::hide_x2apic();
+    }
     boot::start_others(settings.vcpus + SPARE_PROCESSORS);
     self_test::send_kicks(SPARE_PROCESSORS as u32);
     let plan = fw_cfg::read(settings::PLAN_FILE).expect("the launcher passes a plan");

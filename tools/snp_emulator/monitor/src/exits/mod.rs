@@ -12,6 +12,7 @@ use crate::finish::Verdict;
 use crate::processor::Processor;
 use crate::world::Guard;
 use crate::{instructions, vmcb};
+use core::sync::atomic::{AtomicBool, Ordering};
 use model::vcpu::Run;
 use snp_abi::cpuid::{CpuidQuery, CpuidRegisters};
 
@@ -39,9 +40,22 @@ const NESTED_PAGE_FAULT: u64 = 0x400;
 const INJECT_UD: u64 = 1 << 31 | 3 << 8 | 6;
 const INJECT_GP: u64 = 1 << 31 | 1 << 11 | 3 << 8 | 13;
 
+/// Leaf 1 ECX: x2APIC.
+const FEATURE_X2APIC: u32 = 1 << 21;
+static HIDE_X2APIC: AtomicBool = AtomicBool::new(false);
+
+/// Hides x2APIC mode from the guest. Where instructions are counted, QEMU 10.0 ends itself ("Bad icount read") when the APIC's timer
+/// is reached by RDMSR or WRMSR; its registers in memory do not have that fault.
+pub fn hide_x2apic() {
+    HIDE_X2APIC.store(true, Ordering::SeqCst);
+}
+
 /// CPUID as QEMU's processor answers it.
 pub fn raw_cpuid(query: CpuidQuery) -> CpuidRegisters {
-    let raw = instructions::cpuid(query.leaf, query.subleaf);
+    let mut raw = instructions::cpuid(query.leaf, query.subleaf);
+    if query.leaf == 1 && HIDE_X2APIC.load(Ordering::SeqCst) {
+        raw.ecx &= !FEATURE_X2APIC;
+    }
     CpuidRegisters { eax: raw.eax, ebx: raw.ebx, ecx: raw.ecx, edx: raw.edx }
 }
 
