@@ -55,7 +55,9 @@ pub fn capability_data(
             page.list(rows, 6)
         }
         Capability::Handles => {
-            page.list(handles(state, property)?.into_iter().map(|handle| (handle.0, handle)), 4)
+            // What is listed may have another type than what is asked for: sessions are ordered by their numbers.
+            let base = property & !Handle(u32::MAX).number();
+            page.list(handles(state, property)?.into_iter().map(|handle| (base | handle.number(), handle)), 4)
         }
         Capability::Commands => {
             page.list(implemented().map(|command| (command.code.to_wire(), command.tpma_cc())), 4)
@@ -132,24 +134,13 @@ fn handles(state: &State, property: u32) -> Result<Vec<Handle>> {
         HandleType::Pcr => (0..).take(PCR_COUNT).map(Handle).collect(),
         HandleType::NvIndex => state.nv.indices.keys().copied().collect(),
         // The two session types mean loaded and saved sessions here.
-        HandleType::HmacSession => {
-            by_number(state.sessions.handles(false), Handle::HMAC_SESSION_FIRST, property)
-        }
-        HandleType::PolicySession => {
-            by_number(state.sessions.handles(true), Handle::HMAC_SESSION_FIRST, property)
-        }
+        HandleType::HmacSession => state.sessions.handles(false),
+        HandleType::PolicySession => state.sessions.handles(true),
         HandleType::Permanent => Handle::PERMANENT.to_vec(),
         HandleType::Transient => state.objects.handles().collect(),
         HandleType::Persistent => state.nv.persistent.keys().copied().collect(),
         HandleType::Other => return Err(ResponseCode::HANDLE.parameter(2)),
     })
-}
-
-/// Sessions are listed by number, whatever their kind: those with a smaller number than asked for are left out here, and the
-/// handles of the others are made comparable.
-fn by_number(handles: Vec<Handle>, first: Handle, property: u32) -> Vec<Handle> {
-    let from = property.wrapping_sub(first.0);
-    handles.into_iter().filter(|handle| handle.number() >= from).collect()
 }
 
 /// TPMS_TAGGED_PCR_SELECT.
