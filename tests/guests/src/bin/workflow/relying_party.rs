@@ -11,7 +11,7 @@ use std::process::Command;
 pub type Nonce = [u8; 64];
 
 /// What a challenge's answer is judged by; not for the guest.
-const KEPT: &str = "challenge.json";
+pub const KEPT: &str = "challenge.json";
 
 /// New random bytes.
 pub fn random() -> Nonce {

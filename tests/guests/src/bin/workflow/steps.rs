@@ -142,6 +142,7 @@ pub fn later_reports(
     // The same data as in the report of VMPL0, so that nothing but the level differs.
     let data = Sha512::new().chain_update(nonce).chain_update(manifest).finalize();
     guest.folder(OWN_REPORT)?;
+    guest.put(&format!("{OWN_REPORT}/privlevel"), b"2")?;
     guest.put(&format!("{OWN_REPORT}/inblob"), &data)?;
     keep(folders.by_guest, "report.bin", &guest.get(&format!("{OWN_REPORT}/outblob"))?)?;
     run(guest, &format!("tpm2_pcrextend 9:sha256={}", hex(&data[..32])))?;

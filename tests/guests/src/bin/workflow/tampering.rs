@@ -5,7 +5,7 @@
 //! thing about the first one's evidence, or about the question, and names the check that must find it.
 
 use crate::guest::{Guest, Image};
-use crate::relying_party::{Answer, Nonce, RelyingParty, random};
+use crate::relying_party::{Answer, KEPT, Nonce, RelyingParty, random};
 use crate::{Place, steps};
 use end_to_end::verdict::{Outcome, RESULTS_VARIABLE, Verdict};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 const DEBUGGING: u64 = 1 << 19 | 1 << 17 | 1 << 16;
 /// Status of `svsm-verify` where evidence is refused.
 const REFUSED: Option<i32> = Some(1);
+/// How tpm2-tools name TPM_RC_POLICY_FAIL.
+const POLICY: &str = "a policy check failed";
 const SECRET: &[u8] = b"the key of the guest's disk";
 
 /// What was collected.
@@ -290,14 +292,17 @@ fn accepted_guest(
     let opened = steps::activate(&mut guest, &wrapped).and_then(|bytes| same(&bytes, SECRET));
     judged.record("accepted_guest_opens_the_secret", opened);
     let sealed = place.folder.join("sealed");
-    party.release(&collected.genuine, &collected.nonce, SECRET, &sealed, &["--seal-to", "sha256:4,8,9"])?;
-    let unsealed = steps::import(&mut guest, &sealed).and_then(|()| steps::unseal(&mut guest));
-    judged.record(
-        "sealed_secret_opens_with_the_quoted_pcrs",
-        unsealed.and_then(|text| same(text.as_bytes(), SECRET)),
-    );
+    // A sealed object opens for whatever key the endorsement key serves, so that the challenge must have been answered.
+    let challenge = collected.genuine.join(KEPT).display().to_string();
+    let more = ["--seal-to", "sha256:4,8,9", "--challenge", &challenge];
+    let answer = party.release(&collected.genuine, &collected.nonce, SECRET, &sealed, &more)?;
+    let unsealed = verified(&answer)
+        .and_then(|()| steps::import(&mut guest, &sealed))
+        .and_then(|()| steps::unseal(&mut guest))
+        .and_then(|text| same(text.as_bytes(), SECRET));
+    judged.record("sealed_secret_opens_with_the_quoted_pcrs", unsealed);
     steps::later_reports(&mut guest, collected_folders(collected), &collected.nonce, &collected.later_nonce)?;
-    judged.record("sealed_secret_stays_shut_after_a_pcr_changed", shut(steps::unseal(&mut guest)));
+    judged.record("sealed_secret_stays_shut_after_a_pcr_changed", shut(steps::unseal(&mut guest), POLICY));
     guest.finish()?;
     Ok(wrapped)
 }
@@ -324,7 +329,10 @@ fn foreign_guest(
     steps::collect(&mut guest, &collected.foreign, &collected.nonce)?;
     steps::prove(&mut guest, &collected.foreign, party)?;
     let opened = steps::activate(&mut guest, wrapped);
-    judged.record("guest_with_another_measurement_cannot_open_the_secret", shut(opened));
+    judged.record(
+        "guest_with_another_measurement_cannot_open_the_secret",
+        shut(opened, "tpm2_activatecredential"),
+    );
     guest.finish()?;
     let output = place.folder.join("must_not_be_written");
     let _ = std::fs::remove_file(&output);
@@ -337,9 +345,10 @@ fn foreign_guest(
     Ok(())
 }
 
-fn shut<T>(opened: Result<T, String>) -> Result<(), String> {
+fn shut<T>(opened: Result<T, String>, reason: &str) -> Result<(), String> {
     match opened {
-        Err(_) => Ok(()),
+        Err(why) if why.contains(reason) => Ok(()),
+        Err(why) => Err(format!("it does not open for another reason: {why}")),
         Ok(_) => Err("it opened".to_owned()),
     }
 }
