@@ -3,8 +3,8 @@
 //! `differential`: the same seeded sequences of valid and damaged commands for our engine and for swtpm (libtpms), and
 //! what their answers do not have in common.
 //!
-//! [`grammar`] is the table of commands; [`sequence`] draws from it by what [`model`] says is there; [`mutation`]
-//! damages some; [`answers`] compares codes, sizes and every field that is not random; [`allowed`] is the table of
+//! `grammar` is the table of commands; `sequence` draws from it by what `model` says is there; `mutation`
+//! damages some; `answers` compares codes, sizes and every field that is not random; `allowed` is the table of
 //! differences that a paragraph of the specification decides in our favour, or that it leaves open.
 #![forbid(unsafe_code)]
 

@@ -103,7 +103,7 @@ const PROBES: &[Probe] = &[
     ),
 ];
 
-/// MOV RAX, [RDI]; MOV RBX, [RSI]; HLT.
+/// `MOV RAX, [RDI]`; `MOV RBX, [RSI]`; `HLT`.
 const READ_BOTH_VIEWS: &[u8] = &[0x48, 0x8b, 0x07, 0x48, 0x8b, 0x1e, 0xf4];
 const SPIN: &[u8] = &[0xeb, 0xfe];
 const HALT: &[u8] = &[0xf4];
