@@ -6,7 +6,7 @@
 
 use crate::call::Handler;
 use crate::commands::CHAPTERS;
-use crate::structures::handles::HandleKind;
+use crate::structures::handles::{Handle, HandleKind};
 
 /// Which authorization a handle asks for: Part 1, authorization roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,18 @@ impl Command {
     /// The role that the handle at `index` asks for.
     pub fn role(&self, index: usize) -> Role {
         self.handles.get(index).map_or(Role::None, |(_, role)| *role)
+    }
+
+    /// Whether it may calculate with a key: it takes an object or a hierarchy, or brings or makes a key of its own.
+    pub fn may_use_keys(&self) -> bool {
+        let of_keys = |kind: HandleKind| kind.admits(Handle::TRANSIENT_FIRST);
+        let by_itself = [
+            CommandCode::CreatePrimary,
+            CommandCode::LoadExternal,
+            CommandCode::EcEphemeral,
+            CommandCode::ContextLoad,
+        ];
+        self.handles.iter().any(|(kind, _)| of_keys(*kind)) || by_itself.contains(&self.code)
     }
 
     /// TPMA_CC.
@@ -256,6 +268,23 @@ mod tests {
     fn the_table_is_sorted_by_code() {
         assert!(COMMANDS.is_sorted_by(|left, right| left.code.to_wire() < right.code.to_wire()));
         assert_eq!(COMMANDS.len(), 117);
+    }
+
+    #[test]
+    fn every_row_has_a_handler() {
+        let missing: alloc::vec::Vec<&str> =
+            COMMANDS.iter().filter(|row| row.handler.is_none()).map(|row| row.name).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn what_firmware_asks_for_first_needs_no_keys() {
+        for row in COMMANDS {
+            let first = ["Startup", "PCR_Extend", "PCR_Read", "GetRandom", "SelfTest", "GetCapability"];
+            assert!(!row.may_use_keys() || !first.contains(&row.name), "{}", row.name);
+            let with_keys = ["CreatePrimary", "Load", "Sign", "Quote", "StartAuthSession", "ECDH_KeyGen"];
+            assert!(row.may_use_keys() || !with_keys.contains(&row.name), "{}", row.name);
+        }
     }
 
     #[test]

@@ -77,7 +77,8 @@ impl<P: Platform> Tpm<P> {
         let now = self.platform.monotonic_milliseconds();
         self.state.clock.power_on(now);
         self.hash_sequence = None;
-        self.state.failure = crate::self_test::run().err();
+        self.state.failure = crate::self_test::run_at_power_on().err();
+        self.state.keys_tested = false;
         self.mode = if self.state.failure.is_some() { Mode::Failed } else { Mode::AwaitingStartup };
     }
 
@@ -160,6 +161,9 @@ impl<P: Platform> Tpm<P> {
         if self.state.read_only && is_refused_when_read_only(command.code, index) {
             return Err(ResponseCode::READ_ONLY);
         }
+        if command.may_use_keys() {
+            self.test_keys()?;
+        }
         let snapshot = command.has(NV).then(|| self.state.clone());
         let answer = self.authorize_and_run(locality, &mut parsed)?;
         if invalidates_saved_state(command) {
@@ -176,6 +180,18 @@ impl<P: Platform> Tpm<P> {
             self.mode = Mode::Running;
         }
         Ok(answer)
+    }
+
+    /// Tests what keys need, once in a power cycle. Most of what firmware asks for before a guest runs needs none.
+    fn test_keys(&mut self) -> Result<()> {
+        if !self.state.keys_tested {
+            if let Err(failure) = crate::self_test::run_before_first_key() {
+                self.state.failure = Some(failure);
+                return Err(ResponseCode::FAILURE);
+            }
+            self.state.keys_tested = true;
+        }
+        Ok(())
     }
 
     fn authorize_and_run(&mut self, locality: u8, parsed: &mut Parsed<'_>) -> Result<Vec<u8>> {

@@ -50,6 +50,8 @@ pub struct State {
     pub orderly: Option<StartupType>,
     /// Whether this power cycle began after an orderly shutdown.
     pub was_orderly: bool,
+    /// Whether what keys need has been tested in this power cycle.
+    pub keys_tested: bool,
     /// Why the TPM goes into failure mode.
     pub failure: Option<Failure>,
     pub commitments: Commitments,
@@ -79,6 +81,7 @@ impl State {
             read_only: false,
             orderly: None,
             was_orderly: false,
+            keys_tested: false,
             failure: None,
             commitments: Commitments::default(),
             object_context_counter: 0,
