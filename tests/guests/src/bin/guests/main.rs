@@ -23,6 +23,8 @@ use std::time::Instant;
 const DISK_BYTES: usize = 2 << 20;
 /// Time limit of one boot, in seconds.
 const LIMIT_SECONDS: u64 = 150;
+/// The emulator's exit status when a run reaches its time limit.
+const TIME_LIMIT: i32 = 5;
 
 /// Boots stock guests on the emulated machine and judges what they say.
 #[derive(Parser)]
@@ -116,7 +118,7 @@ fn boot_with(
     let command_line =
         format!("console=ttyS0 quiet vouchsafe.vmpl=2 vouchsafe.cpus={} {}", row.vcpus, row.wanted);
     let disk = logs.join(format!("{}.disk", row.name));
-    let first_half = make_disk(&disk).map_err(explain)?;
+    let mut first_half = make_disk(&disk).map_err(explain)?;
     let boot = Boot {
         name: row.name,
         kernel,
@@ -129,10 +131,19 @@ fn boot_with(
         options: options(row, &disk),
         limit_seconds: LIMIT_SECONDS,
     };
-    let ended = boot.run(built, logs, |blobs| match row.ending {
-        Ending::Refused(deceit) => deceit::apply(deceit, blobs, logs),
-        Ending::Checks(_) => Ok(()),
-    })?;
+    let once = || {
+        boot.run(built, logs, |blobs| match row.ending {
+            Ending::Refused(deceit) => deceit::apply(deceit, blobs, logs),
+            Ending::Checks(_) => Ok(()),
+        })
+    };
+    let mut ended = once()?;
+    if ended.status == Some(TIME_LIMIT) {
+        // Seen on busy machines: the emulated machine loses a timer interrupt of a vCPU that just went to sleep.
+        println!("guests: {} did not finish in time; trying it once more", row.name);
+        first_half = make_disk(&disk).map_err(explain)?;
+        ended = once()?;
+    }
     let mut verdicts = judge::judge(row, &ended);
     if matches!(row.ending, Ending::Checks(checks) if checks.contains(&"disk")) {
         let same = std::fs::read(&disk).map_err(explain)? == [&first_half[..], &first_half].concat();
