@@ -193,7 +193,7 @@ tpm_svsm() {
     fi
     release=$(run_apt apt-cache show "$KERNEL=$version" | sed -nE 's/^Depends: .*linux-image-([^ ]+) .*/\1/p')
     local source=linux-source-${version%%.*}.$(cut -d . -f 2 <<<"$version")
-    mapfile -t packages < <(closure "linux-headers-$release=$version" make dash coreutils sed grep mawk findutils diffutils)
+    mapfile -t packages < <(closure "linux-headers-$release=$version" binutils make dash coreutils sed grep mawk findutils diffutils)
     [[ ${#packages[@]} != 0 ]] || unavailable "$name: $(grep -m 1 '^E:' "$apt/log" || tail -n 1 "$apt/log")"
     fetch "$name" "${packages[@]}" "$source=$version"
     root=$folder/$name.new/root
