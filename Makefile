@@ -179,7 +179,7 @@ clean: ## Remove everything that was built
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nmake run GUEST=linux|ovmf takes LINUX=linux-new|linux-6.12 or LINUX_KERNEL=, LINUX_INITRD=, LINUX_APPEND=, and\n'
-	@printf 'INTERACTIVE=1 for a shell (the default on a terminal; Ctrl-A X ends it).\n'
+	@printf 'INTERACTIVE=1 for a shell (OVMF has it on a terminal by itself; Ctrl-A X ends it).\n'
 	@printf 'make run takes RUN_FLAGS (snp-emulator run --help), and for GUEST=payload a deliberate fault in the kernel that\n'
 	@printf 'must end it red: KERNEL_FAULT=%s\n' '$(subst $(eval ) ,|,$(KERNEL_FAULTS))'
 
