@@ -7,8 +7,7 @@ use crate::command_table::CommandCode;
 use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::crypto::random::Random;
 use crate::crypto::symmetric::{Aes, BLOCK_BYTES, CipherMode};
-use crate::object::asymmetric::validate_keys;
-use crate::object::checks::check_public;
+use crate::object::checks::check_loadable;
 use crate::object::protection::{Protector, read_sized_sensitive, sized_sensitive};
 use crate::object::secret_sharing::{decrypt, encrypt};
 use crate::object::{Object, name_of};
@@ -212,7 +211,7 @@ fn import(call: &mut Call<'_>) -> Result<()> {
         .map_err(|code| code.parameter(3))?;
     // Under a parent that never leaves, the checks of loading are done now and not again.
     if parent.has(A::FIXED_TPM) {
-        check_loadable(&public, &sensitive)?;
+        check_loadable(None, &public, &sensitive, 2, 3)?;
     }
     let out = Protector::parent(parent)?.wrap_sensitive(&name, name_hash, &sensitive, &mut random)?;
     call.state.random = random;
@@ -246,13 +245,4 @@ fn open_duplicate(
         body = unwrap_inner(key, name, name_hash, &body)?;
     }
     read_sized_sensitive(body.as_bytes())
-}
-
-fn check_loadable(public: &Public, sensitive: &Sensitive) -> Result<()> {
-    let digest_bytes = public.name_hash.map_or(0, HashAlgorithm::digest_bytes);
-    if sensitive.seed.len() > digest_bytes {
-        return Err(ResponseCode::KEY_SIZE.parameter(3));
-    }
-    check_public(None, public).map_err(|code| code.parameter(2))?;
-    validate_keys(public, Some(sensitive), 2, 3)
 }

@@ -6,7 +6,7 @@ use crate::command_table::CommandCode;
 use crate::commands::hierarchy::primary_random;
 use crate::crypto::random::{DerivationRandom, Random};
 use crate::object::asymmetric::validate_keys;
-use crate::object::checks::{check_creation, check_public, check_schemes};
+use crate::object::checks::{check_creation, check_loadable, check_public, check_schemes};
 use crate::object::creation::{assemble, check_auth_size, create};
 use crate::object::protection::Protector;
 use crate::object::{Object, name_of, qualified_name};
@@ -61,16 +61,10 @@ fn load_external(call: &mut Call<'_>) -> Result<()> {
 
 /// What a public key must satisfy, and what a whole key must.
 fn check_external(public: &Public, sensitive: Option<&Sensitive>) -> Result<()> {
-    let checked = match (sensitive, public.name_hash) {
-        (Some(sensitive), Some(hash)) => {
-            if sensitive.seed.len() > hash.digest_bytes() {
-                return Err(ResponseCode::KEY_SIZE.parameter(1));
-            }
-            check_public(None, public)
-        }
-        _ => check_schemes(None, public),
-    };
-    checked.map_err(|code| code.parameter(2))?;
+    if let (Some(sensitive), Some(_)) = (sensitive, public.name_hash) {
+        return check_loadable(None, public, sensitive, 2, 1);
+    }
+    check_schemes(None, public).map_err(|code| code.parameter(2))?;
     validate_keys(public, sensitive, 2, 1)
 }
 

@@ -3,8 +3,7 @@
 use crate::call::{Call, Handler};
 use crate::command_table::CommandCode;
 use crate::crypto::hash::HashAlgorithm;
-use crate::object::asymmetric::validate_keys;
-use crate::object::checks::{check_creation, check_public};
+use crate::object::checks::{check_creation, check_loadable};
 use crate::object::creation::{assemble, check_auth_size, create, creation_data};
 use crate::object::name_of;
 use crate::object::protection::{Protector, ticket_digest};
@@ -104,8 +103,7 @@ fn load(call: &mut Call<'_>) -> Result<()> {
     let name = name_of(&public);
     let sensitive =
         Protector::parent(parent)?.unwrap_sensitive(&name, private).map_err(|code| code.parameter(1))?;
-    check_public(Some(parent), &public).map_err(|code| code.parameter(2))?;
-    validate_keys(&public, Some(&sensitive), 2, 1)?;
+    check_loadable(Some(parent), &public, &sensitive, 2, 1)?;
     let object = assemble(call.state, parent_handle, public, Some(sensitive));
     let name = object.name.clone();
     call.response_handle = Some(call.state.objects.load(object)?);

@@ -3,10 +3,13 @@
 //! The order of the checks decides which response code a template with several faults gets.
 
 use super::Object;
+use super::asymmetric::validate_keys;
+use crate::crypto::hash::HashAlgorithm;
 use crate::response_code::ResponseCode;
 use crate::structures::attributes::ObjectAttributes as A;
 use crate::structures::public::{ObjectType, Parameters, Public};
 use crate::structures::schemes::{Kdf, KeyedHashScheme, Scheme};
+use crate::structures::sensitive::Sensitive;
 use crate::wire::Result;
 
 /// Checks for a new object: who brings the sensitive data, then everything else.
@@ -71,6 +74,29 @@ pub fn check_public(parent: Option<&Object>, public: &Public) -> Result<()> {
         }
     }
     check_schemes(parent, public)
+}
+
+/// Checks of both areas of an object that is loaded under its parent, `None` for one that has to stand for itself. The numbers
+/// say which parameter is to blame.
+///
+/// What is under a parent that never leaves was protected by this TPM, which made both areas together or put them through the
+/// same checks on import: the authentication of the private area, which covers the Name, says that they still belong together.
+/// Calculating a public point or an inverse to see it again costs several times the rest of TPM2_Load.
+pub fn check_loadable(
+    parent: Option<&Object>,
+    public: &Public,
+    sensitive: &Sensitive,
+    blame_public: u32,
+    blame_sensitive: u32,
+) -> Result<()> {
+    if sensitive.seed.len() > public.name_hash.map_or(0, HashAlgorithm::digest_bytes) {
+        return Err(ResponseCode::KEY_SIZE.parameter(blame_sensitive));
+    }
+    check_public(parent, public).map_err(|code| code.parameter(blame_public))?;
+    if parent.is_some_and(|parent| parent.has(A::FIXED_TPM)) {
+        return Ok(());
+    }
+    validate_keys(public, Some(sensitive), blame_public, blame_sensitive)
 }
 
 fn check_fixing(parent: Option<&Object>, attributes: A) -> Result<()> {
