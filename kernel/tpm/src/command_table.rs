@@ -135,6 +135,12 @@ pub fn find(code: u32) -> Option<&'static Command> {
     COMMANDS.get(at).filter(|command| command.handler.is_some())
 }
 
+/// The specification's name of an implemented command, without the prefix.
+#[must_use]
+pub fn command_name(code: u32) -> Option<&'static str> {
+    find(code).map(|command| command.name)
+}
+
 /// The implemented commands, by code.
 pub fn implemented() -> impl Iterator<Item = &'static Command> {
     COMMANDS.iter().filter(|command| command.handler.is_some())

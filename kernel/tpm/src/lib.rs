@@ -44,6 +44,7 @@ mod state;
 mod structures;
 mod wire;
 
+pub use command_table::command_name;
 pub use engine::{ManufactureError, Tpm};
 pub use platform::{CommitFailure, EntropyFailure, Platform, StateChange};
 pub use response_code::ResponseCode;

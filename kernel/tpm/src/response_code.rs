@@ -3,6 +3,8 @@
 //! Errors of format one say which handle, parameter or session they are about; [`ResponseCode::parameter`] and its
 //! siblings add the number once, in the place that knows it.
 
+use core::fmt;
+
 /// A response code other than success.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResponseCode(u32);
@@ -19,17 +21,39 @@ macro_rules! codes {
             $( $( #[doc = concat!("TPM_RC_", stringify!($name), ".")] pub const $name: Self = Self($family + $number); )+ )+
         }
 
-        impl core::fmt::Debug for ResponseCode {
-            fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                let subject = if self.0 & FORMAT_ONE == 0 { 0 } else { self.0 & SUBJECT };
-                let name = match self.0 & !subject {
+        impl ResponseCode {
+            /// The specification's name without the prefix, and without the number of the subject.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self.bare().0 {
                     $( $( code if code == $family + $number => stringify!($name), )+ )+
                     _ => "unnamed",
-                };
-                write!(formatter, "{name} ({:#05x})", self.0)
+                }
             }
         }
     };
+}
+
+impl fmt::Debug for ResponseCode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({:#05x})", self.name(), self.0)
+    }
+}
+
+/// As people read it: `TPM_RC_VALUE, parameter 2`.
+impl fmt::Display for ResponseCode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "TPM_RC_{}", self.name())?;
+        if self.0 & FORMAT_ONE == 0 || self.0 & SUBJECT == 0 {
+            return Ok(());
+        }
+        let (kind, number) = match self.0 & 0x840 {
+            0x800 => ("session", (self.0 >> 8) & 0x7),
+            0 => ("handle", (self.0 >> 8) & 0x7),
+            _ => ("parameter", (self.0 >> 8) & 0xF),
+        };
+        write!(formatter, ", {kind} {number}")
+    }
 }
 
 codes! {
@@ -126,6 +150,12 @@ codes! {
 }
 
 impl ResponseCode {
+    /// The code of a response, for who reads one; `None` for success.
+    #[must_use]
+    pub const fn from_wire(code: u32) -> Option<Self> {
+        if code == 0 { None } else { Some(Self(code)) }
+    }
+
     /// TPM_RC_BAD_TAG: the only code of format zero, version 1.2, so that an older TPM's software understands it.
     pub const BAD_TAG: Self = Self(0x01E);
 
@@ -180,6 +210,19 @@ impl ResponseCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_are_told_with_their_subject() {
+        let told = |code| alloc::format!("{}", ResponseCode::from_wire(code).unwrap());
+        assert_eq!(told(0x2C4), "TPM_RC_VALUE, parameter 2");
+        assert_eq!(told(0xFC4), "TPM_RC_VALUE, parameter 15");
+        assert_eq!(told(0x184), "TPM_RC_VALUE, handle 1");
+        assert_eq!(told(0x98E), "TPM_RC_AUTH_FAIL, session 1");
+        assert_eq!(told(0x100), "TPM_RC_INITIALIZE");
+        assert_eq!(told(0x921), "TPM_RC_LOCKOUT");
+        assert_eq!(told(0x1FF), "TPM_RC_unnamed, parameter 1");
+        assert_eq!(ResponseCode::from_wire(0), None);
+    }
 
     #[test]
     fn numbers_are_added_once_and_only_to_format_one() {

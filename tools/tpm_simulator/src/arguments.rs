@@ -59,6 +59,8 @@ pub struct Arguments {
 pub enum Log {
     /// Nothing
     None,
-    /// A line for each command: its code, sizes and response code
+    /// A line for each command: its name, sizes and response code
     Commands,
+    /// The same, and a line with each command's bytes
+    Bytes,
 }

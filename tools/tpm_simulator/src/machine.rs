@@ -112,6 +112,7 @@ impl<E: Engine> Machine<E> {
     /// Starts a hash sequence of the platform.
     pub fn hash_start(&mut self) {
         if self.powered {
+            self.log.event("hash start");
             self.established = true;
             self.engine.hash_start();
         }
@@ -120,6 +121,7 @@ impl<E: Engine> Machine<E> {
     /// Adds to the hash sequence.
     pub fn hash_data(&mut self, data: &[u8]) {
         if self.powered {
+            self.log.event(&format!("hash {} bytes", data.len()));
             self.engine.hash_data(data);
         }
     }
@@ -127,6 +129,7 @@ impl<E: Engine> Machine<E> {
     /// Ends the hash sequence: PCR 17 is extended.
     pub fn hash_end(&mut self) {
         if self.powered {
+            self.log.event("hash end");
             self.engine.hash_end();
         }
     }

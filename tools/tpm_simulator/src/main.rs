@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::{fs, io, thread};
 use tpm::Tpm;
-use tpm_simulator::command_log::CommandLog;
+use tpm_simulator::command_log::{CommandLog, Detail};
 use tpm_simulator::machine::Machine;
 use tpm_simulator::platform::{self, SimulatedPlatform};
 use tpm_simulator::random::Source;
@@ -77,7 +77,8 @@ fn build(arguments: &Arguments) -> Result<Shared, Box<dyn std::error::Error>> {
     let engine = platform::build(source, arguments.state.as_deref())?;
     let log = match arguments.log {
         Log::None => CommandLog::silent(),
-        Log::Commands => CommandLog::on_stderr(),
+        Log::Commands => CommandLog::on_stderr(Detail::Names),
+        Log::Bytes => CommandLog::on_stderr(Detail::Bytes),
     };
     Ok(Arc::new(Mutex::new(Machine::new(engine, log, arguments.startup))))
 }
