@@ -138,6 +138,7 @@ test: setup results ## Run all tests; the last line is the sum
 .PHONY: check
 check: setup-rust monitor ## Check formatting, lints, documentation and the house rules
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 	for package in $(FIRMWARE_PACKAGES); do \
 	    $(FIRMWARE_CARGO) clippy $(FIRMWARE_FLAGS) -p $$package -- -D warnings; \
@@ -157,12 +158,14 @@ bench: ## Measure; JSON lines on stdout, everything else on stderr
 	    $(CARGO) run $(LOCKED) --quiet --release -p "$${bench%%:*}" --bin "$${bench##*:}"; \
 	done
 
+# The seeds of tpm_execute are recorded: tests/fuzz/seeds/seeds.py says how.
 FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
 .PHONY: fuzz
 fuzz: setup-rust ## Fuzz each target for FUZZ_SECONDS
 	@$(if $(FUZZ_TARGETS),,echo 'fuzz: there are no targets in tests/fuzz/fuzz_targets yet' 1>&2; exit 1)
 	tools/setup/fuzz.sh
+	tests/fuzz/seeds/seeds.py unpack tests/fuzz/corpus/tpm_execute
 	for target in $(FUZZ_TARGETS); do \
 	    $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
 	done

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes sure that cargo-fuzz and a nightly toolchain, which the sanitizers need, are there.
+# Makes sure that cargo-fuzz, a nightly toolchain, which the sanitizers need, and Python, which unpacks seeds, are there.
 set -euo pipefail
 # shellcheck source=tools/setup/root.sh
 source "$(dirname "${BASH_SOURCE[0]}")/root.sh"
@@ -21,4 +21,5 @@ install() {
 
 rustup run nightly rustc --version >/dev/null 2>&1 || install rustup toolchain install nightly --profile minimal
 command -v cargo-fuzz >/dev/null || install cargo install --locked cargo-fuzz
+command -v python3 >/dev/null || "$(dirname "${BASH_SOURCE[0]}")/need.sh" python3
 command -v c++ >/dev/null || "$(dirname "${BASH_SOURCE[0]}")/need.sh" g++

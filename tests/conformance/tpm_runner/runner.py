@@ -122,16 +122,18 @@ def case_has_room(running):
     return isinstance(running.server, server.Ours)
 
 
-def run_case(kind, case, port, seconds, keep):
+def run_case(arguments, case, port):
     """Runs one case. Gives `passed`, `failed` or `skipped`, a reason, and the seconds that it took."""
     started = time.monotonic()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tpm-case-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     try:
-        with server.Running(kind, folder, port) as running:
-            verdict, reason = judge(running, case, folder, seconds)
+        with server.Running(arguments.against, folder, port, arguments.record is not None) as running:
+            verdict, reason = judge(running, case, folder, arguments.seconds)
+        if arguments.record:
+            shutil.copyfile(folder / "server.log", arguments.record / f"{case.file.parents[1].name}.{case.function}")
     except server.ServerError as error:
         verdict, reason = "failed", str(error)
-    if keep and verdict == "failed":
+    if arguments.keep and verdict == "failed":
         reason += f" [kept in {folder}]"
     else:
         shutil.rmtree(folder, ignore_errors=True)
@@ -176,6 +178,8 @@ def parse(argv, suite):
     parser.add_argument("--seconds", type=int, default=CASE_SECONDS, help="limit for each case")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     parser.add_argument("--keep", action="store_true", help="keep the folders of failed cases")
+    parser.add_argument("--record", type=pathlib.Path, metavar="FOLDER",
+                        help="write there what each case sent: tests/fuzz/seeds/pack makes seeds of it")
     parser.add_argument("--durations", type=int, default=0, help="name the slowest cases at the end")
     parser.add_argument("patterns", nargs="*", help="run the cases whose names contain one of these")
     return parser.parse_args(argv)
@@ -190,6 +194,8 @@ def main(argv, suite, tctis=("swtpm", "mssim")):
     if arguments.list:
         print("\n".join(case.name() for case in cases))
         return 0
+    if arguments.record:
+        arguments.record.mkdir(parents=True, exist_ok=True)
     if not cases:
         print("no case has such a name", file=sys.stderr)
         return 2
@@ -198,7 +204,7 @@ def main(argv, suite, tctis=("swtpm", "mssim")):
     outcomes = []
 
     def work(case):
-        return case, run_case(arguments.against, case, ports.take(), arguments.seconds, arguments.keep)
+        return case, run_case(arguments, case, ports.take())
 
     results = open(results_path, "a", encoding="utf-8") if results_path else None
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:

@@ -12,6 +12,8 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SIMULATOR = pathlib.Path(os.environ.get("TPM_SIMULATOR", TARGET / "release" / "tpm-simulator"))
 
 START_SECONDS = 10
+# kernel/tpm/tests/fuzzing/machine.rs has the same.
+RECORDING_SEED = b"Vouchsafe fuzz corpus"
 
 
 class ServerError(Exception):
@@ -23,14 +25,17 @@ class Ours:
 
     tctis = ("swtpm", "mssim")
 
-    def __init__(self, folder, port):
+    def __init__(self, folder, port, record=False):
         self.mssim_port = port
         self.swtpm_port = port + 2
         self.control_port = port + 3
         self.state = folder / "tpm.state"
-        self.seed = folder / "seed"
-        self.seed.write_text(folder.name)
         self.command = [str(SIMULATOR), "--port", str(port), "--state", str(self.state)]
+        if record:
+            # The engine of the fuzz target draws from this seed too: it gives the same keys, handles and nonces.
+            seed = folder / "seed"
+            seed.write_bytes(RECORDING_SEED)
+            self.command += ["--seed-from", str(seed), "--log", "bytes"]
 
     def listening(self):
         return (self.control_port,)
@@ -41,7 +46,9 @@ class Swtpm:
 
     tctis = ("swtpm",)
 
-    def __init__(self, folder, port):
+    def __init__(self, folder, port, record=False):
+        if record:
+            raise ServerError("only our own TPM tells what it was sent")
         self.mssim_port = None
         self.swtpm_port = port + 2
         self.control_port = port + 3
@@ -63,8 +70,8 @@ KINDS = {"ours": Ours, "swtpm": Swtpm}
 class Running:
     """A TPM that runs while the block does."""
 
-    def __init__(self, kind, folder, port):
-        self.server = KINDS[kind](folder, port)
+    def __init__(self, kind, folder, port, record=False):
+        self.server = KINDS[kind](folder, port, record)
         self.log = folder / "server.log"
         self.process = None
 
