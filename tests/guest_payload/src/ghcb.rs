@@ -15,6 +15,8 @@ const SCRATCH: u64 = 0x3a8;
 const VALID_BITMAP: u64 = 0x3f0;
 const SHARED_BUFFER: u64 = 0x800;
 const NAE_IO: u64 = 0x7b;
+const NAE_DEVICE_READ: u64 = 0x8000_0001;
+const NAE_DEVICE_WRITE: u64 = 0x8000_0002;
 const NAE_PAGE_STATE_CHANGE: u64 = 0x8000_0010;
 const NAE_MSR: u64 = 0x7c;
 const NAE_AP_CREATION: u64 = 0x8000_0013;
@@ -120,6 +122,24 @@ pub fn output_bytes(port: u64, bytes: &[u8]) {
 pub fn input_byte(port: u64) -> u8 {
     event(NAE_IO, port << 16 | IO_BYTE | IO_IN, 0, &[(RAX, 0)]);
     read(view() + RAX) as u8
+}
+
+/// IN of four bytes.
+pub fn input_word(port: u64) -> u64 {
+    event(NAE_IO, port << 16 | IO_DWORD | IO_IN, 0, &[(RAX, 0)]);
+    read(view() + RAX) & 0xffff_ffff
+}
+
+/// Reads eight bytes of a device's registers.
+pub fn device_read(address: u64) -> u64 {
+    event(NAE_DEVICE_READ, address, 8, &[(SCRATCH, page() + SHARED_BUFFER)]);
+    read(view() + SHARED_BUFFER)
+}
+
+/// Writes eight bytes of a device's registers.
+pub fn device_write(address: u64, value: u64) {
+    write(view() + SHARED_BUFFER, value);
+    event(NAE_DEVICE_WRITE, address, 8, &[(SCRATCH, page() + SHARED_BUFFER)]);
 }
 
 /// AP creation: request 0 (on INIT), 1 (now) or 2 (destroy); `true` if the host did it.

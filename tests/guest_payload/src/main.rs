@@ -15,6 +15,7 @@ mod attest;
 mod boot;
 mod cases;
 mod check;
+mod device;
 mod exception;
 mod ghcb;
 mod host;

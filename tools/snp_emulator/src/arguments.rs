@@ -10,7 +10,7 @@ Examples:
   snp-emulator run image.igvm --smp 4 --memory 2G --timeout 120
   snp-emulator run image.igvm --icount                  deterministic; 1 TSC tick = 1 instruction
   snp-emulator run image.igvm --trace exits.txt --symbols kernel.elf
-  snp-emulator run image.igvm -- -device virtio-rng-pci,iommu_platform=on
+  snp-emulator run image.igvm -- -device virtio-rng-pci
 
 The guest's serial port is stdout; what the machine says is on stderr, each line starting with \"machine: \".
 

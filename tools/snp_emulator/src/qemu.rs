@@ -11,6 +11,9 @@ const SPLIT_FROM: u64 = 0xb000_0000;
 const SPLIT_LOW: u64 = 2 << 30;
 const ABOVE: u64 = 4 << 30;
 const LARGE_PAGE: u64 = 2 << 20;
+/// Devices of virtio's that QEMU makes in the old form where it is not told.
+const VIRTIO_DEVICES: [&str; 5] =
+    ["virtio-blk-pci", "virtio-net-pci", "virtio-rng-pci", "virtio-scsi-pci", "virtio-serial-pci"];
 
 /// Oldest QEMU with what the monitor needs (x2APIC under TCG, complete SVM intercepts).
 pub const LEAST_VERSION: (u32, u32) = (9, 0);
@@ -71,6 +74,15 @@ pub fn command(arguments: &RunArguments, memory: &MemoryLayout, paths: &Paths<'_
         .arg("-kernel")
         .arg(paths.monitor)
         .args(["-append", &format!("own={:x}-{:x}", memory.own.0, memory.own.1)])
+        // First, as it must be there before the devices behind it.
+        .args(["-device", "intel-iommu,aw-bits=48,intremap=off"])
+        // What QEMU does by itself for a confidential guest: virtio devices go through the IOMMU, which old ones cannot.
+        .args(["-global", "virtio-device.iommu_platform=on"])
+        .args(
+            VIRTIO_DEVICES
+                .iter()
+                .flat_map(|name| ["-global".to_owned(), format!("{name}.disable-legacy=on")]),
+        )
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
         .arg("-chardev")
         .arg(socket("machine", paths.console, "server=off"))

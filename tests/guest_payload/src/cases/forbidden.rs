@@ -2,12 +2,14 @@
 
 use super::many_vcpus;
 use crate::boot::Boot;
-use crate::memory::{read, write};
+use crate::device::Device;
+use crate::memory::{read, shared_view, write};
 use crate::serial::println;
 use crate::{exception, ghcb, svsm, vcpu};
 
 /// Exit code of a mode that should never have come back.
 const CAME_BACK: u64 = 201;
+const COPIED: u64 = 0x7465_7374_2064_6d61;
 
 /// Does what a mode says; the machine stops it, or it reports that nothing did.
 pub fn run(mode: &str, boot: &Boot) -> ! {
@@ -29,7 +31,7 @@ pub fn run(mode: &str, boot: &Boot) -> ! {
             assert!(vcpu::create(&created, vcpu::apic_id(0)) == svsm::SUCCESS);
             write(created.vmsa + 8, 1);
         }
-        "shared-write" => write(crate::memory::shared_view(vcpu::private_page()), 1),
+        "shared-write" => write(shared_view(vcpu::private_page()), 1),
         "unhandled-vc" => {
             let page = crate::memory::fresh_page();
             read(page);
@@ -47,8 +49,35 @@ pub fn run(mode: &str, boot: &Boot) -> ! {
             }
             Err(failure) => println!("payload: churn FAILED: {}", failure.text()),
         },
+        "dma" => copy_by_device(false),
+        "dma-to-private" => copy_by_device(true),
         "triple-fault" => exception::triple_fault(),
         _ => println!("payload: unknown mode"),
     }
     ghcb::exit(CAME_BACK)
+}
+
+/// A device copies one shared page to another, and then perhaps once more, after the page was taken back from the host.
+fn copy_by_device(take_back: bool) {
+    let Some(device) = Device::find() else {
+        return println!("payload: the machine has no device that copies");
+    };
+    let [source, target] = [(); 2].map(|()| vcpu::private_page());
+    [source, target].into_iter().for_each(ghcb::share);
+    write(shared_view(source), COPIED);
+    write(shared_view(target), 0);
+    device.fetch(source, 8);
+    device.store(target, 8);
+    if read(shared_view(target)) != COPIED {
+        return println!("payload: the device did not copy");
+    }
+    if take_back {
+        assert!(ghcb::change_state(target, 1), "the host does not make a page private");
+        assert!(svsm::validate(target) == svsm::SUCCESS, "the SVSM does not validate a page");
+        write(target, 0);
+        device.store(target, 8);
+        return println!("payload: the device wrote {:#x} to private memory", read(target));
+    }
+    println!("payload: dma ok");
+    ghcb::exit(0)
 }

@@ -100,6 +100,13 @@ pub enum Fault {
         /// Guest-physical address.
         address: u64,
     },
+    /// A PCI device accessed memory that is not shared.
+    DeviceReach {
+        /// Guest-physical address of the page.
+        address: u64,
+        /// Bus (15:8), device (7:3) and function (2:0).
+        device: u16,
+    },
     /// A request that breaks the GHCB protocol.
     Protocol {
         /// The offending value.
@@ -197,6 +204,13 @@ impl fmt::Display for Fault {
             Self::DeviceAccess { address } => {
                 write!(out, "a device accesses private memory at {address:#x}; it would see ciphertext")
             }
+            Self::DeviceReach { address, device } => write!(
+                out,
+                "the PCI device {:02x}:{:02x}.{} accesses the page {address:#x}, which the guest does not share; the IOMMU finds in the RMP that it is not the host's (APM 2, 15.36.10)",
+                device >> 8,
+                device >> 3 & 0x1f,
+                device & 7
+            ),
             Self::Protocol { value, why } => write!(
                 out,
                 "GHCB protocol: {why} ({value:#x}); a host ends such a guest (GHCB specification, 2.3)"

@@ -14,6 +14,8 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Processors that a machine can have: 8 vCPUs, and CPU 0, which never enters a guest.
 pub const MAX_PROCESSORS: usize = 17;
 const FIRST_EXTERNAL: usize = 32;
+/// Vector of a virtual interrupt that only asks for an exit. QEMU can take a stale one in the monitor: it means nothing there.
+pub const WINDOW_VECTOR: u8 = 31;
 const NMI: usize = 2;
 const KERNEL_CODE: u64 = 8;
 const TASK_STATE: u16 = 0x18;
@@ -91,6 +93,11 @@ extern "C" fn nmi_stub() {
 }
 
 #[unsafe(naked)]
+extern "C" fn window_stub() {
+    naked_asm!("iretq")
+}
+
+#[unsafe(naked)]
 extern "C" fn exception_stub<const VECTOR: u64>() {
     naked_asm!("push {vector}", "mov rdi, rsp", "and rsp, -16", "call {handler}", "ud2",
         vector = const VECTOR as i32, handler = sym exception)
@@ -136,6 +143,7 @@ pub fn prepare_table() {
     }
     exceptions!(0 1 3 4 5 6 7 8 9 10 11 12 13 14 16 17 18 19 20 21 28 29 30);
     set_gate(NMI, nmi_stub as *const () as u64, 2);
+    set_gate(usize::from(WINDOW_VECTOR), window_stub as *const () as u64, 1);
 }
 
 /// Task state segment and descriptor table of one processor.

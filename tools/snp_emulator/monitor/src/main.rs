@@ -79,19 +79,20 @@ fn run(own: boot::OwnMemory) -> ! {
     let mut world = new_world(settings, platform);
     let digest = launch::load(&mut world, &commands);
     launch::announce(&digest);
+    world.admit_devices();
     log!("monitor memory {:#x}-{:#x}, heap in use {} KiB", own.start, own.end, heap::used_bytes() / 1024);
     world::install(world);
     LAUNCHED.store(true, Ordering::SeqCst);
     wait_for_questions(vcpus)
 }
 
-/// Processor 0 has nothing to run. Nobody kicks it, so an NMI that wakes it comes from outside (QMP `inject-nmi`): the
-/// launcher wants to know where the vCPUs are.
+/// Processor 0 has nothing to run. Nobody kicks it, so an NMI that wakes it comes from the IOMMU, or from outside (QMP
+/// `inject-nmi`): the launcher wants to know where the vCPUs are.
 fn wait_for_questions(vcpus: usize) -> ! {
     loop {
         let before = interrupts::nmis(0);
         instructions::halt_until_nmi();
-        if interrupts::nmis(0) != before {
+        if interrupts::nmis(0) != before && !world::lock().judge_devices() {
             world::answer_question(vcpus);
         }
     }

@@ -1,4 +1,5 @@
-//! Nested page tables: guest-physical (with the C-bit as bit 51) to host-physical, five levels.
+//! Nested page tables: guest-physical (with the C-bit as bit 51) to host-physical, five levels; and the same with four
+//! for devices, as the tables of the IOMMU look alike.
 //!
 //! One [`NestedTables`] per VMPL serves every vCPU. Entries are made when a guest first touches a
 //! page and the model allows it, and removed when the model says that the page changed. QEMU flushes
@@ -14,6 +15,7 @@ const USER: u64 = 1 << 2;
 const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// Levels of the tables for vCPUs, which reach the C-bit.
 const LEVELS: u32 = 5;
 /// Level of a leaf that maps 4 KiB.
 const SMALL_LEVEL: u32 = 1;
@@ -40,6 +42,7 @@ pub struct Rights {
 
 /// The nested tables of one VMPL.
 pub struct NestedTables {
+    levels: u32,
     root: u64,
     spare: Vec<u64>,
 }
@@ -59,9 +62,14 @@ fn write_entry(table: u64, index: u64, entry: u64) {
 }
 
 impl NestedTables {
-    /// Makes empty tables.
+    /// Makes empty tables for vCPUs.
     pub fn new() -> Self {
-        Self { root: heap::frame(1), spare: Vec::new() }
+        Self::with_levels(LEVELS)
+    }
+
+    /// Makes empty tables of this height.
+    pub fn with_levels(levels: u32) -> Self {
+        Self { levels, root: heap::frame(1), spare: Vec::new() }
     }
 
     /// Physical address of the top table, for the VMCB.
@@ -86,7 +94,7 @@ impl NestedTables {
 
     fn set_leaf(&mut self, guest: u64, leaf: u32, entry: u64) {
         let mut table = self.root;
-        for level in (leaf + 1..=LEVELS).rev() {
+        for level in (leaf + 1..=self.levels).rev() {
             table = self.table_below(table, guest, level);
         }
         let slot = index(guest, leaf);
@@ -151,7 +159,7 @@ impl NestedTables {
     /// The table that holds the leaf of `guest`: at level 1, or at level 2 where no small table exists.
     fn lowest_table(&self, guest: u64) -> Option<(u64, u32)> {
         let mut table = self.root;
-        for level in (LARGE_LEVEL..=LEVELS).rev() {
+        for level in (LARGE_LEVEL..=self.levels).rev() {
             let entry = read_entry(table, index(guest, level));
             if level == LARGE_LEVEL && (entry & PRESENT == 0 || entry & LARGE != 0) {
                 return Some((table, LARGE_LEVEL));

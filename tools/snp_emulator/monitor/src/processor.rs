@@ -16,11 +16,10 @@ use snp_abi::vmsa::Vmsa;
 const RFLAGS_INTERRUPT: u64 = 1 << 9;
 /// V_TPR, at the same place in VMCB 0x60 and in a VMSA: what the guest reads from CR8.
 const VIRTUAL_PRIORITY_THRESHOLD: u64 = 0xff;
-/// VMCB 0x60: V_IRQ, V_INTR priority, V_IGN_TPR, V_INTR_MASKING.
-const VIRTUAL_IRQ: u64 = 1 << 8;
-const VIRTUAL_PRIORITY: u64 = 0xf << 16;
-const VIRTUAL_IGNORE_TPR: u64 = 1 << 20;
+/// VMCB 0x60: V_INTR_MASKING.
 const VIRTUAL_MASKING: u64 = 1 << 24;
+/// VMCB 0x60: V_IRQ at the highest priority, V_IGN_TPR. It is never delivered: the exit says that the guest takes interrupts.
+const INTERRUPT_WINDOW: u64 = 1 << 8 | 0xf << 16 | 1 << 20 | (interrupts::WINDOW_VECTOR as u64) << 32;
 const EVENT_VALID: u64 = 1 << 31;
 const EVENT_KIND: u64 = 7 << 8;
 /// VINTR_CTRL of a VMSA: interrupt shadow.
@@ -51,7 +50,6 @@ pub struct Processor {
     host_state: u64,
     vector: VectorState,
     loaded: Option<Loaded>,
-    injected: Option<u8>,
 }
 
 impl Processor {
@@ -69,7 +67,6 @@ impl Processor {
             host_state,
             vector: VectorState::new(),
             loaded: None,
-            injected: None,
         }
     }
 
@@ -197,26 +194,36 @@ impl Processor {
     }
 
     /// Decides what to inject at this entry.
+    ///
+    /// Interrupts are injected as events and not through V_IRQ, which would spare the exits for windows: QEMU 10.0 keeps V_IRQ in a
+    /// word that other threads change at the same time, so that it can vanish undelivered, and nothing tells that from a
+    /// delivery. The vector would be in service in the APIC for ever and hold back all others.
     fn inject(&mut self, vmsa: u64, world: &mut Guard) {
         let threshold = physical::read_u64(vmsa + offset_of!(Vmsa, vintr_ctrl) as u64);
         let mut control = VIRTUAL_MASKING | threshold & VIRTUAL_PRIORITY_THRESHOLD;
-        self.injected = None;
         let requested = physical::read_u64(vmsa + offset_of!(Vmsa, event_inj) as u64);
         if requested & EVENT_VALID != 0 {
             physical::write_u64(vmsa + offset_of!(Vmsa, event_inj) as u64, 0);
             self.vmcb.write(vmcb::EVENT_INJECTION, requested);
         }
         if self.receives_interrupts(world) {
-            let free = self.vmcb.read(vmcb::EVENT_INJECTION) & EVENT_VALID == 0;
+            let free = |vmcb: &Vmcb| vmcb.read(vmcb::EVENT_INJECTION) & EVENT_VALID == 0;
             let state = &mut world.model.vcpus[self.vcpu];
-            if state.nmi_pending && free {
+            if state.nmi_pending && free(&self.vmcb) {
                 state.nmi_pending = false;
                 let event = EventInjection { vector: 2, kind: EventKind::Nmi, error_code: None };
                 self.vmcb.write(vmcb::EVENT_INJECTION, event.encode());
             }
             if let Some(vector) = interrupts::highest_pending(self.vcpu_processor()) {
-                control |= VIRTUAL_IRQ | VIRTUAL_PRIORITY | VIRTUAL_IGNORE_TPR | u64::from(vector) << 32;
-                self.injected = Some(vector);
+                let enabled = self.vmcb.read(vmcb::RFLAGS) & RFLAGS_INTERRUPT != 0
+                    && self.vmcb.read(vmcb::INTERRUPT_SHADOW) & 1 == 0;
+                if enabled && free(&self.vmcb) {
+                    interrupts::clear_pending(self.vcpu_processor(), vector);
+                    let event = EventInjection { vector, kind: EventKind::Interrupt, error_code: None };
+                    self.vmcb.write(vmcb::EVENT_INJECTION, event.encode());
+                } else {
+                    control |= INTERRUPT_WINDOW;
+                }
             }
         }
         self.vmcb.write(vmcb::VIRTUAL_INTERRUPT, control);
@@ -302,10 +309,6 @@ impl Processor {
     /// What was injected and not delivered must be injected again.
     fn note_delivery(&mut self) {
         self.vmcb.write(vmcb::EVENT_INJECTION, 0);
-        let waiting = self.vmcb.read(vmcb::VIRTUAL_INTERRUPT) & VIRTUAL_IRQ != 0;
-        if let Some(vector) = self.injected.take().filter(|_| !waiting) {
-            interrupts::clear_pending(self.vcpu_processor(), vector);
-        }
         let interrupted = self.vmcb.read(vmcb::EXIT_INTERRUPT_INFO);
         if interrupted & EVENT_VALID == 0 {
             return;

@@ -9,7 +9,7 @@ use crate::nested::{MapSize, NestedTables, Rights};
 use crate::translate::C_BIT;
 use crate::vmcb::{self, SAVE_AREA_BYTES, Vmcb};
 use crate::world_switch::{self, Registers};
-use crate::{apic, console, exits, finish, heap};
+use crate::{apic, console, exits, finish, heap, interrupts};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, Ordering};
 use snp_abi::vmsa::{Segment, SegmentAttributes, Vmsa};
@@ -31,8 +31,12 @@ const SHARED_MARK: u64 = 0x7368_6172_6564_2121;
 const PRESENT_WRITABLE: u64 = 3;
 const LARGE_LEAF: u64 = 1 << 7;
 const RFLAGS_INTERRUPT: u64 = 1 << 9;
-/// V_IRQ with vector 0x40 at the highest priority, V_IGN_TPR, V_INTR_MASKING.
-const VIRTUAL_INTERRUPT: u64 = 1 << 8 | 0xf << 16 | 1 << 20 | 1 << 24 | 0x40 << 32;
+/// V_IRQ at the highest priority, V_IGN_TPR, V_INTR_MASKING.
+const VIRTUAL_INTERRUPT: u64 =
+    1 << 8 | 0xf << 16 | 1 << 20 | 1 << 24 | (interrupts::WINDOW_VECTOR as u64) << 32;
+/// An external interrupt with vector 0x40.
+const INJECTED_INTERRUPT: u64 = 1 << 31 | 0x40;
+const EXIT_VIRTUAL_INTERRUPT: u64 = 0x64;
 const EXIT_NMI: u64 = 0x61;
 const EXIT_HLT: u64 = 0x78;
 const EXIT_SHUTDOWN: u64 = 0x7f;
@@ -122,7 +126,7 @@ pub fn run(is_counted: bool) {
         guest.check(probe);
     }
     guest.check_views();
-    guest.check_virtual_interrupt();
+    guest.check_interrupts();
     if is_counted {
         guest.check_count();
     }
@@ -246,17 +250,20 @@ impl Guest {
         }
     }
 
-    /// A virtual interrupt waits while the guest does not take interrupts, and is delivered when it does; the guest has
-    /// no interrupt table, so that delivery ends in a shutdown.
-    fn check_virtual_interrupt(&mut self) {
-        for (flags, exit, what) in [
-            (2, EXIT_HLT, "a virtual interrupt waits for the guest's interrupt flag"),
-            (2 | RFLAGS_INTERRUPT, EXIT_SHUTDOWN, "a virtual interrupt is delivered"),
+    /// A virtual interrupt waits while the guest does not take interrupts, and exits when it does; an injected one is
+    /// delivered at once: the guest has no interrupt table, so that delivery ends in a shutdown.
+    fn check_interrupts(&mut self) {
+        let open = 2 | RFLAGS_INTERRUPT;
+        for (flags, window, event, exit, what) in [
+            (2, VIRTUAL_INTERRUPT, 0, EXIT_HLT, "a virtual interrupt waits for the guest's interrupt flag"),
+            (open, VIRTUAL_INTERRUPT, 0, EXIT_VIRTUAL_INTERRUPT, "a virtual interrupt exits"),
+            (open, 1 << 24, INJECTED_INTERRUPT, EXIT_SHUTDOWN, "an injected interrupt is delivered"),
         ] {
             self.start(HALT, 0, 0);
             self.vmcb.set_save_area(&state());
             self.vmcb.write(vmcb::RFLAGS, flags);
-            self.vmcb.write(vmcb::VIRTUAL_INTERRUPT, VIRTUAL_INTERRUPT);
+            self.vmcb.write(vmcb::VIRTUAL_INTERRUPT, window);
+            self.vmcb.write(vmcb::EVENT_INJECTION, event);
             self.enter();
             self.expect(what, exit);
         }

@@ -211,6 +211,14 @@ impl World {
         }
     }
 
+    /// As [`World::remove`], for pages that the guest shares from now on, or takes back.
+    pub fn remove_converted(&mut self, me: usize, changed: Option<Changed>) {
+        if let Some(changed) = changed {
+            self.devices.iommu.follow(&self.model, changed);
+        }
+        self.remove(me, changed);
+    }
+
     /// A word of the VMSA that a vCPU runs.
     pub fn vmsa_word(&self, vcpu: usize, offset: usize) -> u64 {
         let state = &self.model.vcpus[vcpu];

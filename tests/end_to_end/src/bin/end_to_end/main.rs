@@ -77,6 +77,11 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     }
     let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
     let (passed, failed) = (count(Outcome::Passed), count(Outcome::Failed));
+    // Once more together, so that nobody has to search for them.
+    verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome == Outcome::Failed)
+        .for_each(|it| print!("{}", it.line()));
     println!("emulated: {passed} passed, {failed} failed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(failed == 0)
 }

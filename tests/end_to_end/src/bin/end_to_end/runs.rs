@@ -107,6 +107,9 @@ const fn malformed(name: &'static str, damage: Damage, says: &'static [&'static 
     }
 }
 
+/// QEMU's device for teaching, where the test guest looks for it.
+const DEVICE_THAT_COPIES: &[&str] = &["--", "-device", "edu,addr=0x10"];
+
 /// All runs, in the order in which they are made.
 pub const RUNS: &[Run] = &[
     cases("payload_with_1_vcpu", &[]),
@@ -160,6 +163,19 @@ pub const RUNS: &[Run] = &[
         4,
         &[&["violation: vcpu 0 vmpl 2 rip 0x", "guest_payload", "through a shared mapping"]],
     ),
+    Run {
+        options: DEVICE_THAT_COPIES,
+        ..mode("devices_reach_shared_memory", &[("mode", "dma")], 0, &[&["payload: dma ok"]])
+    },
+    Run {
+        options: DEVICE_THAT_COPIES,
+        ..mode(
+            "dma_to_private_memory_is_stopped",
+            &[("mode", "dma-to-private")],
+            4,
+            &[&["violation: ", "the PCI device 00:10.0 accesses the page 0x", "does not share"]],
+        )
+    },
     mode(
         "unhandled_vc_is_the_guests_failure",
         &[("mode", "unhandled-vc")],

@@ -23,8 +23,11 @@ use std::time::Instant;
 const DISK_BYTES: usize = 2 << 20;
 /// Time limit of one boot, in seconds.
 const LIMIT_SECONDS: u64 = 150;
-/// The emulator's exit status when a run reaches its time limit.
-const TIME_LIMIT: i32 = 5;
+/// Exit statuses of the emulator that judge the guest or the firmware: finished, terminated, violation. What ends in another
+/// way may be the emulated machine's own fault.
+const JUDGED: [i32; 3] = [0, 3, 4];
+/// Lines of the machine that are shown of a run that is tried again.
+const LAST_LINES: usize = 12;
 
 /// Boots stock guests on the emulated machine and judges what they say.
 #[derive(Parser)]
@@ -83,6 +86,11 @@ fn run(names: &[String]) -> std::io::Result<bool> {
     let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
     let (passed, failed, skipped) = (count(Outcome::Passed), count(Outcome::Failed), count(Outcome::Skipped));
     let seconds = start.elapsed().as_secs_f64();
+    // Once more together, so that nobody has to search for them.
+    verdicts
+        .iter()
+        .filter(|verdict| verdict.outcome == Outcome::Failed)
+        .for_each(|it| print!("{}", it.line()));
     println!("guests: {passed} passed, {failed} failed, {skipped} skipped in {seconds:.0} s");
     Ok(failed == 0)
 }
@@ -138,9 +146,13 @@ fn boot_with(
         })
     };
     let mut ended = once()?;
-    if ended.status == Some(TIME_LIMIT) {
-        // Seen on busy machines: the emulated machine loses a timer interrupt of a vCPU that just went to sleep.
-        println!("guests: {} did not finish in time; trying it once more", row.name);
+    if !ended.status.is_some_and(|status| JUDGED.contains(&status)) {
+        println!(
+            "guests: {} ended with {:?}; trying it once more. The machine said:",
+            row.name, ended.status
+        );
+        let lines: Vec<&str> = ended.machine.lines().collect();
+        lines.iter().skip(lines.len().saturating_sub(LAST_LINES)).for_each(|line| println!("  {line}"));
         first_half = make_disk(&disk).map_err(explain)?;
         ended = once()?;
     }
@@ -171,15 +183,15 @@ fn options(row: &Row, disk: &Path) -> Vec<String> {
         "-drive".to_owned(),
         format!("file={},if=none,id=disk,format=raw", disk.display()),
         "-device".to_owned(),
-        "virtio-blk-pci,drive=disk,iommu_platform=on,disable-legacy=on".to_owned(),
+        "virtio-blk-pci,drive=disk".to_owned(),
         "-object".to_owned(),
         "rng-builtin,id=random".to_owned(),
         "-device".to_owned(),
-        "virtio-rng-pci,rng=random,iommu_platform=on,disable-legacy=on".to_owned(),
+        "virtio-rng-pci,rng=random".to_owned(),
         "-netdev".to_owned(),
         "user,id=net,restrict=on,guestfwd=tcp:10.0.2.100:7-cmd:cat".to_owned(),
         "-device".to_owned(),
-        "virtio-net-pci,netdev=net,iommu_platform=on,disable-legacy=on,romfile=".to_owned(),
+        "virtio-net-pci,netdev=net,romfile=".to_owned(),
     ];
     let mut options = vec![
         "--smp".to_owned(),

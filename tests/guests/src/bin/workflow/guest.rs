@@ -166,7 +166,7 @@ fn options(place: &Place, command_line: &Path, socket: &Path) -> Vec<String> {
         [
             "--",
             "-device",
-            "virtio-serial-pci,iommu_platform=on,disable-legacy=on",
+            "virtio-serial-pci",
             "-device",
             "virtserialport,chardev=agent,name=org.vouchsafe.agent",
             "-chardev",

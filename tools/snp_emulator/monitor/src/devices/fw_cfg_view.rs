@@ -25,6 +25,9 @@ const SETUP_SECTORS: usize = 0x1f1;
 const SECTOR: usize = 512;
 const E820_RAM: u32 = 1;
 const MADT_SIGNATURE: &[u8; 4] = b"APIC";
+const DMAR_SIGNATURE: &[u8; 4] = b"DMAR";
+/// A table of the OEM's: nobody else reads it.
+const OEM_SIGNATURE: &[u8; 4] = b"OEM0";
 /// Offsets in an ACPI table: length, checksum; and where a MADT's entries begin.
 const TABLE_LENGTH: usize = 4;
 const TABLE_CHECKSUM: usize = 9;
@@ -58,6 +61,7 @@ impl View {
         if let Some(file) = fw_cfg::find("etc/acpi/tables") {
             let mut tables = fw_cfg::read_key(file.key, file.bytes as usize);
             madt = hide_processors(&mut tables, apic_ids);
+            hide_iommu(&mut tables);
             own.insert(file.key, tables);
         }
         own.extend(boot_items());
@@ -191,6 +195,14 @@ fn boot_items() -> Vec<(u16, Vec<u8>)> {
         (INITRD_DATA, initrd),
         (COMMAND_LINE_DATA, command_line),
     ]
+}
+
+/// Renames the table that describes the IOMMU, which is the monitor's. Checksums are made by who loads the tables.
+fn hide_iommu(tables: &mut [u8]) {
+    let start = tables.windows(4).position(|window| window == DMAR_SIGNATURE);
+    if let Some(signature) = start.and_then(|start| tables.get_mut(start..start + 4)) {
+        signature.copy_from_slice(OEM_SIGNATURE);
+    }
 }
 
 /// Takes processors that are not the guest's (QEMU's CPU 0) out of the MADT; returns the MADT with its checksum right.

@@ -4,6 +4,7 @@
 mod apic_filter;
 mod clock;
 mod fw_cfg_view;
+pub mod iommu;
 mod ports;
 
 use crate::settings::Settings;
@@ -14,12 +15,19 @@ pub struct Devices {
     /// Register that the guest selected in the CMOS.
     cmos_index: u8,
     clock: clock::Clock,
+    /// What devices reach.
+    pub iommu: iommu::Iommu,
 }
 
 impl Devices {
     /// The devices of a machine with these settings.
     pub fn new(settings: &Settings, apic_ids: &[u32]) -> Self {
-        Self { fw_cfg: fw_cfg_view::View::new(settings, apic_ids), cmos_index: 0, clock: clock::Clock::new() }
+        Self {
+            fw_cfg: fw_cfg_view::View::new(settings, apic_ids),
+            cmos_index: 0,
+            clock: clock::Clock::new(),
+            iommu: iommu::Iommu::new(),
+        }
     }
 
     /// The ACPI MADT as the guest sees it.

@@ -1,5 +1,6 @@
 //! I/O ports, memory-mapped registers and MSRs of the guest, forwarded to QEMU's devices.
 
+use super::iommu;
 use crate::finish::Verdict;
 use crate::world::World;
 use crate::{console, fw_cfg, instructions, log, physical};
@@ -95,6 +96,9 @@ impl World {
 
     /// Reads a device register.
     pub fn device_read(&mut self, address: u64, bytes: u64) -> u64 {
+        if iommu::is_register(address) {
+            return u64::MAX;
+        }
         match bytes {
             1 => physical::read_u8(address).into(),
             2 => physical::read_u16(address).into(),
@@ -105,7 +109,7 @@ impl World {
 
     /// Writes a device register.
     pub fn device_write(&mut self, vcpu: usize, address: u64, bytes: u64, value: u64) {
-        if self.filter_apic_page(vcpu, address, value as u32) {
+        if iommu::is_register(address) || self.filter_apic_page(vcpu, address, value as u32) {
             return;
         }
         match bytes {

@@ -7,13 +7,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 const VM_HSAVE_PA: u32 = 0xc001_0117;
 /// Writes of CR0 (bit 16) and CR8 (bit 24).
 const CONTROL_REGISTERS: u64 = 1 << 16 | 1 << 24;
-/// Exception #UD; then the first word of instruction intercepts in bits 63:32: INTR, NMI, SMI, INIT, CPUID,
-/// INVD, HLT, INVLPGA, IOIO, MSR, FERR freeze, shutdown.
+/// Exception #UD; then the first word of instruction intercepts in bits 63:32: INTR, NMI, SMI, INIT, VINTR,
+/// CPUID, INVD, HLT, INVLPGA, IOIO, MSR, FERR freeze, shutdown.
 const EXCEPTIONS: u64 = 1 << 6;
 const FIRST_WORD: u64 = 1
     | 1 << 1
     | 1 << 2
     | 1 << 3
+    | 1 << 4
     | 1 << 18
     | 1 << 22
     | 1 << 24

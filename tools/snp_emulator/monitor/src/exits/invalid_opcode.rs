@@ -7,6 +7,7 @@ use crate::translate;
 use crate::vmcb;
 use crate::world::Guard;
 use model::instructions::{Completion, Operand};
+use model::machine::Changed;
 use snp_abi::address::PageSize;
 use snp_abi::rmp::{PVALIDATE_INSTRUCTION, RMPADJUST_INSTRUCTION, RMPQUERY_INSTRUCTION, RmpStatus, Vmpl};
 
@@ -102,8 +103,17 @@ fn pvalidate(cpu: &mut Processor, world: &mut Guard) {
     let completion = match (operand(cpu, world), cpu.registers.rdx as u32) {
         (Ok(operand), validate @ 0..=1) => {
             let actor = world.model.actor(cpu.vcpu);
-            let world = &mut **world;
-            world.model.pvalidate(actor, operand, validate == 1, &mut world.memory)
+            let Operand { address, .. } = operand;
+            let was_shared = world.model.host_may_access(address, 1);
+            let completion = {
+                let world = &mut **world;
+                world.model.pvalidate(actor, operand, validate == 1, &mut world.memory)
+            };
+            if was_shared {
+                // The host may have made the page private on the way.
+                world.remove_converted(cpu.vcpu, Some(Changed { address, size: PageSize::Small }));
+            }
+            completion
         }
         (Err(status), _) => failed(status),
         (Ok(_), _) => failed(RmpStatus::FailInput),

@@ -45,7 +45,7 @@ pub fn fault(cpu: &mut Processor, world: &mut Guard) {
     };
     match verdict {
         Verdict::Map { address, size, write, execute, changed } => {
-            world.remove(cpu.vcpu, changed);
+            world.remove_converted(cpu.vcpu, changed);
             let alias = if access.c_bit { C_BIT } else { 0 };
             map(world, cpu, alias, address, size, Rights { write, execute }, faulted & !C_BIT);
         }
@@ -56,7 +56,7 @@ pub fn fault(cpu: &mut Processor, world: &mut Guard) {
             world.tables(cpu.vmpl, !unpaged).map(at, page, MapSize::Small, rights);
         }
         Verdict::NotValidated(changed) => {
-            world.remove(cpu.vcpu, changed);
+            world.remove_converted(cpu.vcpu, changed);
             // The walk of the faulting instruction is over; CR2 names the linear address, which QEMU does not report.
             deliver_vc(cpu, world, VC_PAGE_NOT_VALIDATED);
         }

@@ -23,6 +23,7 @@ const CR8_WRITE: u64 = 0x18;
 const INVALID_OPCODE: u64 = 0x46;
 const INTERRUPT: u64 = 0x60;
 const NMI: u64 = 0x61;
+const VIRTUAL_INTERRUPT: u64 = 0x64;
 const CPUID: u64 = 0x72;
 const INVD: u64 = 0x76;
 const HLT: u64 = 0x78;
@@ -64,6 +65,8 @@ pub fn handle(cpu: &mut Processor, world: &mut Guard) {
     match cpu.vmcb.read(vmcb::EXIT_CODE) {
         // Noted by the stub; or another processor wanted this one out.
         INTERRUPT | NMI => {}
+        // The guest takes interrupts again: the next entry injects the one that waits.
+        VIRTUAL_INTERRUPT => {}
         CPUID => deliver_vc(cpu, world, CPUID),
         IO => deliver_vc(cpu, world, IO),
         INVD => deliver_vc(cpu, world, INVD),

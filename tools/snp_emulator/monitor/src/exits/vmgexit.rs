@@ -62,7 +62,7 @@ pub fn handle(cpu: &mut Processor, world: &mut Guard) {
         world.model.vmgexit(vcpu, |query| guest_cpuid(query, apic_id), &mut world.memory)
     };
     match outcome {
-        MsrOutcome::Answered(changed) => world.remove(vcpu, changed),
+        MsrOutcome::Answered(changed) => world.remove_converted(vcpu, changed),
         MsrOutcome::Page(address) => event(cpu, world, address),
         MsrOutcome::Switched => note_switch(cpu, world, before),
         MsrOutcome::Held => {}
@@ -309,7 +309,7 @@ fn page_state_change(world: &mut Guard, vcpu: usize, ghcb: &Ghcb) -> Result<Outc
         let Some(changed) = changed else {
             return Ok(Outcome::done(PageStateError::InvalidEntry.encode()));
         };
-        world.remove(vcpu, changed);
+        world.remove_converted(vcpu, changed);
         crate::physical::write_u16(list, index + 1);
     }
     Ok(Outcome::done(0))
