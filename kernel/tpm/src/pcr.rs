@@ -46,8 +46,8 @@ pub fn attributes(pcr: usize) -> PcrAttributes {
         16 | 23 => row(false, 0x0F, 0x1F, false, true),
         17 | 18 => row(false, 0x10, 0x1C, true, false),
         19 => row(false, 0x10, 0x0C, true, false),
-        20 => row(false, 0x1C, 0x0E, true, false),
-        21 | 22 => row(false, 0x1C, 0x04, true, true),
+        20 => row(false, 0x14, 0x0E, true, false),
+        21 | 22 => row(false, 0x14, 0x04, true, true),
         _ => row(true, 0x00, 0x1F, false, false),
     }
 }

@@ -122,6 +122,15 @@ fn only_one_kind_of_hash_can_constrain_a_session() {
 }
 
 #[test]
+fn only_one_template_can_constrain_a_session() {
+    let mut tpm = Driver::started();
+    let session = start(&mut tpm, POLICY);
+    tpm.command(0x190).handle(session).sized(&[1; 32]).run().unwrap();
+    tpm.command(0x190).handle(session).sized(&[1; 32]).run().unwrap();
+    assert_eq!(tpm.command(0x190).handle(session).sized(&[2; 32]).run(), Err(0x1C4));
+}
+
+#[test]
 fn the_written_state_of_an_index_cannot_be_asked_for_both_ways() {
     let mut tpm = Driver::started();
     let session = start(&mut tpm, POLICY);
@@ -146,6 +155,15 @@ fn time_is_compared_and_a_failed_comparison_leaves_the_digest() {
     assert_eq!(tpm.command(0x16D).handle(session).sized(&far).u16(20).u16(3).run(), Err(0x1CD));
     assert_eq!(tpm.command(0x16D).handle(session).sized(&far).u16(0).u16(12).run(), Err(0x3C4));
     assert_eq!(digest_of(&mut tpm, session), digest);
+}
+
+#[test]
+fn a_trial_compares_no_time_but_refuses_what_reaches_beyond_it() {
+    let mut tpm = Driver::started();
+    let session = start(&mut tpm, TRIAL);
+    assert_eq!(tpm.command(0x16D).handle(session).sized(&[1; 28]).u16(4).u16(6).run(), Err(0x1CD));
+    assert_eq!(digest_of(&mut tpm, session), ZERO);
+    tpm.command(0x16D).handle(session).sized(&[1; 8]).u16(0).u16(3).run().unwrap();
 }
 
 #[test]

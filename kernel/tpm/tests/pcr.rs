@@ -40,6 +40,20 @@ fn localities_decide_who_extends_and_resets() {
     extend(&mut tpm, 17).unwrap();
 }
 
+/// PC Client PTP, table of PCR attributes: 20 to 22 belong to the operating system at locality 2, and to locality 4.
+#[test]
+fn the_next_to_highest_locality_resets_no_dynamic_pcr() {
+    let mut tpm = Driver::started();
+    for pcr in 17..=22 {
+        tpm.locality = 3;
+        assert_eq!(reset(&mut tpm, pcr), Err(0x907), "PCR {pcr}");
+    }
+    for (locality, pcr) in [(2, 20), (2, 21), (2, 22), (4, 20), (4, 22)] {
+        tpm.locality = locality;
+        reset(&mut tpm, pcr).unwrap();
+    }
+}
+
 #[test]
 fn an_event_is_hashed_by_every_algorithm_and_extends_what_is_allocated() {
     let mut tpm = Driver::started();

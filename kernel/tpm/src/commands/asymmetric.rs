@@ -71,7 +71,7 @@ fn rsa_encryption(scheme: Scheme, label: &Data) -> Result<RsaEncryption<'_>> {
 fn rsa_encrypt(call: &mut Call<'_>) -> Result<()> {
     let (message, wanted, label) = rsa_parameters(call)?;
     let mut random = call.state.random.clone();
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     if key.public.object_type() != ObjectType::Rsa {
         return Err(ResponseCode::KEY.handle(1));
     }
@@ -90,7 +90,7 @@ fn rsa_encrypt(call: &mut Call<'_>) -> Result<()> {
 fn rsa_decrypt(call: &mut Call<'_>) -> Result<()> {
     let (encrypted, wanted, label) = rsa_parameters(call)?;
     let mut random = call.state.random.clone();
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     if key.public.object_type() != ObjectType::Rsa {
         return Err(ResponseCode::KEY.handle(1));
     }
@@ -108,7 +108,7 @@ fn rsa_decrypt(call: &mut Call<'_>) -> Result<()> {
 /// TPM2_ECDH_KeyGen.
 fn ecdh_key_gen(call: &mut Call<'_>) -> Result<()> {
     call.end_of_parameters()?;
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (parameters, own) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
     let own = Point::from(own);
     let ephemeral = ecc::generate(parameters.curve, &mut call.state.random);
@@ -132,7 +132,7 @@ fn exchange_key(key: &Object) -> Result<(EccCurve, &[u8])> {
 fn ecdh_z_gen(call: &mut Call<'_>) -> Result<()> {
     let point = call.parameter_with(EccPoint::unmarshal_sized)?;
     call.end_of_parameters()?;
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (curve, scalar) = exchange_key(key)?;
     if !matches!(key.public.parameters.asymmetric_scheme(), Scheme::Null | Scheme::Ecdh(_)) {
         return Err(ResponseCode::SCHEME.handle(1));
@@ -184,7 +184,7 @@ fn z_gen_2_phase(call: &mut Call<'_>) -> Result<()> {
     let Exchange(wanted) = call.parameter()?;
     let counter: u16 = call.parameter()?;
     call.end_of_parameters()?;
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (curve, scalar) = exchange_key(key)?;
     let own = key.public.parameters.asymmetric_scheme();
     let is_ecdh = wanted == crate::structures::algorithms::id::ECDH;
@@ -235,7 +235,7 @@ fn ecc_encrypt(call: &mut Call<'_>) -> Result<()> {
     let message: MaxBuffer = call.parameter()?;
     let wanted: Option<KdfScheme> = call.parameter()?;
     call.end_of_parameters()?;
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (parameters, own) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
     if !key.has(ObjectAttributes::DECRYPT) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
@@ -257,7 +257,7 @@ fn ecc_decrypt(call: &mut Call<'_>) -> Result<()> {
     let expected: DigestBuffer = call.parameter()?;
     let wanted: Option<KdfScheme> = call.parameter()?;
     call.end_of_parameters()?;
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (curve, scalar) = exchange_key(key)?;
     let scheme = encryption_scheme(key, wanted, 4)?;
     let z = ecc::multiply(curve, scalar, &(&point).into()).ok_or(ResponseCode::ECC_POINT.parameter(1))?;

@@ -149,11 +149,11 @@ fn quote(call: &mut Call<'_>) -> Result<()> {
     let selection: PcrSelectionList = call.parameter()?;
     call.end_of_parameters()?;
     let signer = Signer::of(call, 0, wanted, 2)?;
+    // Without a key there is no algorithm to hash the PCRs with.
+    let algorithm = signer.scheme.hash().ok_or(ResponseCode::SCHEME.parameter(2))?;
     let pcrs = &call.state.pcrs;
     let selection = pcrs.filter(&selection);
-    // Without a key there is no algorithm to hash the PCRs with.
-    let digest = signer.scheme.hash().map(|algorithm| pcrs.digest(algorithm, &selection));
-    let digest = digest.map_or_else(DigestBuffer::new, |digest| DigestBuffer::from(digest.as_bytes()));
+    let digest = DigestBuffer::from(pcrs.digest(algorithm, &selection).as_bytes());
     attest(call, &signer, &extra_data, |_| Attested::Quote { selection, digest })
 }
 

@@ -28,10 +28,10 @@ pub const HANDLERS: &[(CommandCode, Handler)] =
 /// What the seed of a duplicate is derived for.
 const DUPLICATE: &[u8] = b"DUPLICATE";
 
-/// Whether a key is for storage: a new parent needs no more than its public area here.
+/// Whether a key is for storage, and secrets can be sent to it: a new parent needs no more than its public area here.
 fn is_storage_key(key: &Object) -> bool {
     let attributes = key.public.attributes;
-    key.public.object_type() != ObjectType::KeyedHash
+    matches!(key.public.object_type(), ObjectType::Rsa | ObjectType::Ecc)
         && attributes.has(A::RESTRICTED)
         && attributes.has(A::DECRYPT)
         && !attributes.has(A::SIGN)

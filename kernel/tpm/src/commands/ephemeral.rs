@@ -75,7 +75,7 @@ fn commit(call: &mut Call<'_>) -> Result<()> {
     let s2: SensitiveData = call.parameter()?;
     let y2: Coordinate = call.parameter()?;
     call.end_of_parameters()?;
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (parameters, _) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
     let curve = parameters.curve;
     if !matches!(parameters.scheme, Scheme::EcDaa(..)) {

@@ -27,10 +27,8 @@ fn verify_signature(call: &mut Call<'_>) -> Result<()> {
     let signature = call.parameter_with(Signature::unmarshal_present)?;
     call.end_of_parameters()?;
     let handle = call.handle(0);
-    let key = call.state.key(handle, 0)?;
-    if !key.has(ObjectAttributes::SIGN) {
-        return Err(ResponseCode::ATTRIBUTES.handle(1));
-    }
+    let key = call.state.object(handle).filter(|key| key.has(ObjectAttributes::SIGN));
+    let key = key.ok_or(ResponseCode::ATTRIBUTES.handle(1))?;
     verify(key, digest.as_bytes(), &signature).map_err(|code| code.parameter(2))?;
     let nameless = key.public.name_hash.is_none();
     let (hierarchy, name) = (key.hierarchy, key.name.clone());
@@ -63,10 +61,8 @@ fn sign_digest(call: &mut Call<'_>) -> Result<()> {
     let validation = call.parameter_with(Ticket::unmarshal_hash_check)?;
     call.end_of_parameters()?;
     let handle = call.handle(0);
-    let key = call.state.key(handle, 0)?;
-    if !key.is_signing() {
-        return Err(ResponseCode::KEY.handle(1));
-    }
+    let key = call.state.object(handle).filter(|key| key.is_signing());
+    let key = key.ok_or(ResponseCode::KEY.handle(1))?;
     if key.has(ObjectAttributes::X509_SIGN) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }

@@ -64,7 +64,7 @@ fn encrypt_decrypt_2(call: &mut Call<'_>) -> Result<()> {
 }
 
 fn run(call: &mut Call<'_>, operation: &Operation, numbers: &Numbers) -> Result<()> {
-    let key = call.state.key(call.handle(0), 0)?;
+    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let Parameters::SymmetricCipher(Some(cipher)) = key.public.parameters else {
         return Err(ResponseCode::KEY.handle(1));
     };

@@ -35,7 +35,7 @@ impl Object {
 /// The scheme to sign with, from what the caller asks for and what the key was made for: CryptSelectSignScheme().
 ///
 /// # Errors
-/// TPM_RC_SCHEME: they contradict each other, or neither names one.
+/// TPM_RC_SCHEME: they contradict each other, neither names one, or it is not for keys of this type.
 pub fn select_scheme(key: &Object, wanted: Scheme) -> Result<Scheme> {
     let own = key.own_scheme();
     let selected = match (own, wanted) {
@@ -48,7 +48,17 @@ pub fn select_scheme(key: &Object, wanted: Scheme) -> Result<Scheme> {
         (own, wanted) if own.to_wire() == wanted.to_wire() && own.hash() == wanted.hash() => Some(wanted),
         _ => None,
     };
-    selected.ok_or(ResponseCode::SCHEME)
+    selected.filter(|scheme| suits(key.public.object_type(), *scheme)).ok_or(ResponseCode::SCHEME)
+}
+
+/// Whether keys of a type sign by a scheme.
+const fn suits(object_type: ObjectType, scheme: Scheme) -> bool {
+    match object_type {
+        ObjectType::Rsa => matches!(scheme, Scheme::RsaSsa(_) | Scheme::RsaPss(_)),
+        ObjectType::Ecc => matches!(scheme, Scheme::EcDsa(_) | Scheme::EcSchnorr(_) | Scheme::EcDaa(..)),
+        ObjectType::KeyedHash => matches!(scheme, Scheme::Hmac(_)),
+        ObjectType::SymmetricCipher => false,
+    }
 }
 
 /// Signs a digest. `committed` is the scalar of an earlier TPM2_Commit, for ECDAA.

@@ -99,9 +99,11 @@ pub fn policy_counter_timer(call: &mut Call<'_>) -> Result<()> {
     let operation = Operation::take(call)?;
     call.end_of_parameters()?;
     let session = call.handle(0);
+    // A trial leaves the comparison out, and nothing else: no policy may come of what could never be compared.
+    let time = call.state.clock.time_info().to_bytes();
+    let selected = operation.select(&time, ResponseCode::RANGE)?;
     if !policy_of(call.state, session)?.1.trial {
-        let time = call.state.clock.time_info().to_bytes();
-        operation.check(operation.select(&time, ResponseCode::RANGE)?)?;
+        operation.check(selected)?;
     }
     let (algorithm, policy) = policy_of(call.state, session)?;
     let arguments = operation.digest(algorithm, &[]);

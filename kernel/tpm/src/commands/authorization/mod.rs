@@ -227,8 +227,11 @@ fn policy_template(call: &mut Call<'_>) -> Result<()> {
     call.end_of_parameters()?;
     let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
     let constraint = Constraint::TemplateHash(digest.clone());
-    if policy.constraint != Constraint::None && policy.constraint != constraint {
-        return Err(ResponseCode::CPHASH);
+    match &policy.constraint {
+        Constraint::None => {}
+        before @ Constraint::TemplateHash(_) if *before == constraint => {}
+        Constraint::TemplateHash(_) => return Err(ResponseCode::VALUE.parameter(1)),
+        _ => return Err(ResponseCode::CPHASH),
     }
     check_digest_size(algorithm, &digest)?;
     policy.constraint = constraint;
