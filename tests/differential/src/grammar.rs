@@ -228,7 +228,7 @@ pub const ROWS: &[Row] = &[
     row!(PCR_Read 0x17e often 4 [] auth 0 (pcr_selection) Nothing [Own(4), Rest]),
     row!(PolicyPCR 0x17f often 3 [PolicySession] auth 0 (policy_digest pcr_selection) Nothing []),
     row!(PolicyRestart 0x180 often 1 [PolicySession] auth 0 () Nothing []),
-    row!(ReadClock 0x181 often 1 [] auth 0 () Nothing [Own(16), Rest]),
+    row!(ReadClock 0x181 often 1 [] auth 0 () Nothing [Own(16), Same(8), Same(1)]),
     row!(PCR_Extend 0x182 often 4 [Pcr] auth 1 (digest_values) Nothing []),
     row!(PCR_SetAuthValue 0x183 often 1 [Pcr] auth 1 (digest) Nothing []),
     row!(NV_Certify 0x184 often 2 [ObjectOrNull NvAuthority Nv] auth 2 (data signing_scheme small_count offset) Nothing [Attest, Signature]),
