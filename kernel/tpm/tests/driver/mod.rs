@@ -1,6 +1,8 @@
 //! Drives a TPM by bytes, as its users do.
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
+mod oracle;
+
 use tpm::{CommitFailure, EntropyFailure, Platform, StateChange, Tpm};
 
 /// A platform in memory, whose failures a test can order.
@@ -114,11 +116,12 @@ impl Driver {
         }
     }
 
-    /// Sends raw bytes; answers raw bytes.
+    /// Sends raw bytes; answers raw bytes. Another reader has to understand both.
     pub fn raw(&mut self, command: &[u8]) -> Vec<u8> {
         let mut response = vec![0; 4096];
         let length = self.tpm.execute(self.locality, command, &mut response);
         response.truncate(length);
+        oracle::judge(command, &response);
         response
     }
 }
