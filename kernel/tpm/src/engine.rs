@@ -77,6 +77,8 @@ impl<P: Platform> Tpm<P> {
         let now = self.platform.monotonic_milliseconds();
         self.state.clock.power_on(now);
         self.hash_sequence = None;
+        // What was measured before the last startup says nothing about this one.
+        self.state.pcrs.hcrtm_measured = false;
         self.state.failure = crate::self_test::run_at_power_on().err();
         self.state.keys_tested = false;
         self.mode = if self.state.failure.is_some() { Mode::Failed } else { Mode::AwaitingStartup };

@@ -26,6 +26,15 @@ fn startup(call: &mut Call<'_>) -> Result<()> {
         (StartupType::Clear, _) => Start::Reset,
     };
     let locality = call.locality;
+    let beginning = call.state.beginning_at(locality);
+    if start == Start::Resume {
+        if beginning.measured != call.state.beginning.measured {
+            return Err(ResponseCode::VALUE.parameter(1));
+        }
+        if beginning.at_locality_3 != call.state.beginning.at_locality_3 {
+            return Err(ResponseCode::LOCALITY);
+        }
+    }
     call.state.start_up(start, locality);
     Ok(())
 }

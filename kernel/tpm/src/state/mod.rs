@@ -48,6 +48,8 @@ pub struct State {
     pub read_only: bool,
     /// What the last TPM2_Shutdown saved; `None` once something changed since.
     pub orderly: Option<StartupType>,
+    /// How this power cycle began.
+    pub beginning: startup::Beginning,
     /// Whether this power cycle began after an orderly shutdown.
     pub was_orderly: bool,
     /// Whether what keys need has been tested in this power cycle.
@@ -80,6 +82,7 @@ impl State {
             algorithm_set: 0,
             read_only: false,
             orderly: None,
+            beginning: startup::Beginning::default(),
             was_orderly: false,
             keys_tested: false,
             failure: None,

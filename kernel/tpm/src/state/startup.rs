@@ -26,9 +26,24 @@ pub enum Start {
     Resume,
 }
 
+/// How a power cycle began. A resume has to begin as the cycle did whose state it brings back: Part 3, TPM2_Startup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beginning {
+    /// An H-CRTM was measured before TPM2_Startup.
+    pub measured: bool,
+    /// TPM2_Startup came from locality 3.
+    pub at_locality_3: bool,
+}
+
 impl State {
+    /// How the power cycle begins that TPM2_Startup at `locality` starts.
+    pub const fn beginning_at(&self, locality: u8) -> Beginning {
+        Beginning { measured: self.pcrs.hcrtm_measured, at_locality_3: locality == 3 }
+    }
+
     /// Starts up: everything volatile gets its start value or its saved one.
     pub fn start_up(&mut self, start: Start, locality: u8) {
+        self.beginning = self.beginning_at(locality);
         if start == Start::Reset {
             self.hierarchies.null.renew(&mut self.random);
             self.hierarchies.null.enabled = true;
@@ -139,6 +154,8 @@ impl State {
         }
         let audit = self.audit.digest.as_ref().map(|digest| Secret::from(digest.as_bytes()));
         put_option(out, audit.as_ref());
+        self.beginning.measured.marshal(out);
+        self.beginning.at_locality_3.marshal(out);
         self.commitments.marshal(out);
         self.sessions.put_saved(out);
     }
@@ -180,6 +197,7 @@ impl State {
         let audit: Option<AuditDigest> = read_option(reader)?;
         self.audit.digest =
             audit.and_then(|audit| crate::crypto::hash::Digest::from_slice(audit.0.as_bytes()));
+        self.beginning = Beginning { measured: reader.read()?, at_locality_3: reader.read()? };
         self.commitments = reader.read()?;
         self.sessions.read_saved(reader)
     }

@@ -1,6 +1,7 @@
 //! Drives a TPM by bytes, as its users do.
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
+pub mod keys;
 mod oracle;
 
 use tpm::{CommitFailure, EntropyFailure, Platform, StateChange, Tpm};
@@ -11,6 +12,7 @@ pub struct FakePlatform {
     pub milliseconds: u64,
     pub physical_presence: bool,
     pub refuse_commits: bool,
+    pub refuse_entropy: bool,
     /// Each record as it is durable.
     pub records: std::collections::BTreeMap<u32, Vec<u8>>,
     /// How many bytes were made durable since the beginning.
@@ -20,6 +22,9 @@ pub struct FakePlatform {
 
 impl Platform for FakePlatform {
     fn entropy(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailure> {
+        if self.refuse_entropy {
+            return Err(EntropyFailure);
+        }
         for byte in bytes {
             self.entropy = self.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             *byte = (self.entropy >> 56) as u8;

@@ -4,28 +4,46 @@
 //! written again; each refusal must carry a response code that the crate knows. The crate's errors do not say which handle,
 //! parameter or session is to blame, so of a refused command nothing more can be asked.
 
+use super::keys::XOR_SHA256;
 use tpm2_protocol::frame::*;
 use tpm2_protocol::{TpmError, TpmWriter};
 
+/// A reason, and whether it holds for a message.
+type Exception = (&'static str, fn(&Message<'_>) -> bool);
+
 /// What the crate (1.2.3) cannot read although it is right, and why. An exception that the crate no longer needs is refused.
-const EXCEPTIONS: &[(&str, fn(&Message<'_>) -> bool)] = &[
+const EXCEPTIONS: &[Exception] = &[
     (
         "TPM2_PolicyCapability begins with operandB and offset (Part 3); the crate has capability and property first",
         |message| message.code == POLICY_CAPABILITY && !message.is_response,
     ),
-    ("TPMU_CAPABILITIES has pcrProperties (Part 2, 10.10.1); the crate has no such variant", |message| {
+    ("TPMU_CAPABILITIES has pcrProperties (Part 2); the crate has no such variant", |message| {
         message.code == GET_CAPABILITY && message.is_response && message.bytes[11..15] == [0, 0, 0, 7]
     }),
-    ("TPMT_SYM_DEF of XOR has a hash and no mode (Part 2, 11.1.4); the crate wants a mode", |message| {
+    ("TPMT_SYM_DEF of XOR has a hash and no mode (Part 2); the crate wants a mode", |message| {
         let definition = message.bytes.len().saturating_sub(6);
         message.code == START_AUTH_SESSION && !message.is_response && message.bytes[definition..][..2] == XOR
+    }),
+    ("TPM2_LoadExternal may come without a sensitive area (Part 3); the crate wants one", |message| {
+        let parameters = TpmCommand::cast(message.bytes).and_then(TpmCommand::parameters);
+        message.code == LOAD_EXTERNAL && !message.is_response && parameters.is_ok_and(|it| it[..2] == [0, 0])
+    }),
+    ("TPMS_SCHEME_XOR has the identifier of a KDF (Part 2); the crate wants a scheme", |message| {
+        message.bytes.windows(XOR_SHA256.len() - 2).any(|window| XOR_SHA256.starts_with(window))
+    }),
+    ("TPMS_SCHEME_ECDAA has a count behind its hash (Part 2); the crate reads no count", |message| {
+        let is_signature = message.code == SIGN && message.is_response;
+        !is_signature && message.bytes.windows(ECDAA_SHA256.len()).any(|window| window == ECDAA_SHA256)
     }),
 ];
 
 const START_AUTH_SESSION: u32 = 0x176;
+const SIGN: u32 = 0x15D;
+const LOAD_EXTERNAL: u32 = 0x167;
 const GET_CAPABILITY: u32 = 0x17A;
 const POLICY_CAPABILITY: u32 = 0x19B;
 const XOR: [u8; 2] = [0x00, 0x0A];
+const ECDAA_SHA256: [u8; 4] = [0x00, 0x1A, 0x00, 0x0B];
 
 /// A command, or the response to it.
 struct Message<'a> {
