@@ -98,19 +98,107 @@ pub fn pcr_value(pcr: u8) -> Option<[u8; 32]> {
     response.bytes[10 + 4 + 10 + 4 + 2..].first_chunk().copied()
 }
 
-/// TPM2_CreatePrimary of the RSA-2048 endorsement key by the default template (TCG EK Credential Profile, L-1).
-pub fn create_endorsement_key() -> [u8; 355] {
-    let mut command = [0; 355];
-    command[..14].copy_from_slice(&[0x80, 2, 0, 0, 1, 0x63, 0, 0, 1, 0x31, 0x40, 0, 0, 0x0b]);
-    command[14..27].copy_from_slice(&[0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
-    command[27..33].copy_from_slice(&[0, 4, 0, 0, 0, 0]);
-    command[33..45].copy_from_slice(&[0x01, 0x3a, 0, 1, 0, 0x0b, 0, 3, 0, 0xb2, 0, 0x20]);
-    let policy = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
-    for (place, pair) in command[45..77].iter_mut().zip(policy.as_bytes().chunks(2)) {
-        let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or(0) as u8;
-        *place = digit(pair[0]) << 4 | digit(pair[1]);
+/// TPM2_GetCapability of one fixed property: the manufacturer.
+pub const GET_MANUFACTURER: [u8; 22] =
+    [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 1, 5, 0, 0, 0, 1];
+/// One password session with an empty password, and its length.
+const EMPTY_PASSWORD: &str = "00000009 40000009 0000 00 0000";
+/// TPMT_PUBLIC of endorsement keys by their default templates (TCG EK Credential Profile 2.6, B.3.3, B.3.4 and B.4.5), without
+/// unique fields.
+const ENDORSEMENT_RSA_2048: &str = "0001 000b 000300b2 0020 \
+    837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa 0006 0080 0043 0010 0800 00000000";
+const ENDORSEMENT_P256: &str = "0023 000b 000300b2 0020 \
+    837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa 0006 0080 0043 0010 0003 0010";
+const ENDORSEMENT_P384: &str = "0023 000c 000300f2 0030 \
+    b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12 \
+    0006 0100 0043 0010 0004 0010";
+/// TPMT_PUBLIC of a restricted signing key on P-256.
+const ATTESTATION_P256: &str = "0023 000b 00050072 0000 0010 0018 000b 0003 0010";
+
+/// A command that is put together.
+pub struct Command {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Command {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+        let length = self.length as u32;
+        self.bytes[2..6].copy_from_slice(&length.to_be_bytes());
     }
-    command[77..93].copy_from_slice(&[0, 6, 0, 0x80, 0, 0x43, 0, 0x10, 8, 0, 0, 0, 0, 0, 1, 0]);
+
+    /// Hexadecimal digits, in pairs, with spaces between pairs where they help.
+    fn push_hex(&mut self, text: &str) {
+        let mut digits = text.chars().filter_map(|digit| digit.to_digit(16));
+        while let (Some(high), Some(low)) = (digits.next(), digits.next()) {
+            self.push(&[(high << 4 | low) as u8]);
+        }
+    }
+
+    /// A command with one password session, up to its parameters.
+    fn with_session(code: u32, handle: &[u8]) -> Self {
+        let mut command = Self { bytes: [0; 512], length: 0 };
+        command.push(&[0x80, 2, 0, 0, 0, 0]);
+        command.push(&code.to_be_bytes());
+        command.push(handle);
+        command.push_hex(EMPTY_PASSWORD);
+        command
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// TPM2_CreatePrimary in the endorsement hierarchy, of a key with this public area and unique field.
+fn create_primary(public: &str, unique: &[u8]) -> Command {
+    let mut command = Command::with_session(0x131, &[0x40, 0, 0, 0x0b]);
+    command.push_hex("0004 0000 0000");
+    let digits = public.chars().filter(char::is_ascii_hexdigit).count();
+    command.push(&((digits / 2 + unique.len()) as u16).to_be_bytes());
+    command.push_hex(public);
+    command.push(unique);
+    command.push_hex("0000 00000000");
+    command
+}
+
+/// TPM2_CreatePrimary of the RSA-2048 endorsement key by the default template L-1.
+pub fn create_endorsement_key() -> Command {
+    create_rsa_key(0)
+}
+
+/// The same with another unique field, hence another key; 0 is the template's own.
+pub fn create_rsa_key(number: u8) -> Command {
+    let mut unique = [0; 2 + 256];
+    (unique[0], unique[2]) = (1, number);
+    create_primary(ENDORSEMENT_RSA_2048, &unique)
+}
+
+/// TPM2_CreatePrimary of the P-256 endorsement key by the default template L-2.
+pub fn create_endorsement_key_p256() -> Command {
+    let mut unique = [0; 2 * (2 + 32)];
+    (unique[1], unique[2 + 32 + 1]) = (32, 32);
+    create_primary(ENDORSEMENT_P256, &unique)
+}
+
+/// TPM2_CreatePrimary of the P-384 endorsement key by the default template H-3.
+pub fn create_endorsement_key_p384() -> Command {
+    create_primary(ENDORSEMENT_P384, &[0; 4])
+}
+
+/// TPM2_CreatePrimary of a key that signs quotes, on P-256.
+pub fn create_attestation_key() -> Command {
+    create_primary(ATTESTATION_P256, &[0; 4])
+}
+
+/// TPM2_Quote of PCRs 0 to 9 of the SHA-256 bank, by the key's own scheme.
+pub fn quote(key: &[u8], qualifying_data: &[u8; 32]) -> Command {
+    let mut command = Command::with_session(0x158, &key[..4]);
+    command.push(&[0, 32]);
+    command.push(qualifying_data);
+    command.push_hex("0010 00000001 000b 03 ff0300");
     command
 }
 

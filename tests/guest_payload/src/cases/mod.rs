@@ -185,6 +185,8 @@ const CASES: &[Case] = &[
     case!(vtpm::pcr_is_extended_as_computed),
     case!(vtpm::event_log_replays_to_the_pcrs),
     case!(vtpm::manifest_of_the_vtpm_is_its_endorsement_key),
+    case!(vtpm::p256_endorsement_key_by_template_is_the_same_twice),
+    case!(vtpm::p384_endorsement_key_by_template_is_the_same_twice),
     case!(vtpm::malformed_vtpm_frames_are_refused),
     case!(vtpm::hostile_tpm_sizes_are_the_tpms_to_refuse),
     case!(vtpm::vtpm_buffer_may_have_any_alignment),

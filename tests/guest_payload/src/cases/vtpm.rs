@@ -7,9 +7,10 @@ use crate::ghcb;
 use crate::memory::{fresh_page, read, write};
 use crate::svsm::{self, boot_calling_area, call, call_from};
 use crate::tpm::{
-    BUFFER_BYTES, COMMAND, GET_RANDOM_32, QUERY, RC_COMMAND_SIZE, RC_INITIALIZE, Response, SEND_COMMAND,
-    STARTUP_CLEAR, create_endorsement_key, flush_context, marked_pages, pcr_extend, pcr_value, put_frame,
-    run, run_in, send_buffer,
+    BUFFER_BYTES, COMMAND, Command, GET_RANDOM_32, QUERY, RC_COMMAND_SIZE, RC_INITIALIZE, Response,
+    SEND_COMMAND, STARTUP_CLEAR, create_endorsement_key, create_endorsement_key_p256,
+    create_endorsement_key_p384, flush_context, marked_pages, pcr_extend, pcr_value, put_frame, run, run_in,
+    send_buffer,
 };
 use crate::vcpu::{Created, count, result, start, start_work, stop};
 use sha2::{Digest, Sha256};
@@ -112,9 +113,9 @@ pub fn event_log_replays_to_the_pcrs(boot: &Boot) -> Check {
     Ok(())
 }
 
-/// The endorsement key as the TPM makes it: its public area, without the size in front.
-fn endorsement_key(public: &mut [u8; 512]) -> Result<usize, Failure> {
-    let response = answer(&create_endorsement_key())?;
+/// An endorsement key as the TPM makes it: its public area, without the size in front.
+fn endorsement_key(command: &Command, public: &mut [u8; 512]) -> Result<usize, Failure> {
+    let response = answer(command.bytes())?;
     expect_eq!(response.code(), 0, "CreatePrimary");
     let length = usize::from(u16::from_be_bytes([response.bytes[PUBLIC], response.bytes[PUBLIC + 1]]));
     public[..length].copy_from_slice(&response.bytes[PUBLIC + 2..PUBLIC + 2 + length]);
@@ -122,9 +123,34 @@ fn endorsement_key(public: &mut [u8; 512]) -> Result<usize, Failure> {
     Ok(length)
 }
 
+/// The TPM makes a key by a template, a point of this many bytes a coordinate, and makes the same one again.
+fn same_key_twice(command: &Command, coordinate: usize) -> Check {
+    let (mut first, mut second) = ([0; 512], [0; 512]);
+    let length = endorsement_key(command, &mut first)?;
+    // The point is the end of the public area; each coordinate has its size in front.
+    let point = length - 2 * (2 + coordinate);
+    for place in [point, point + 2 + coordinate] {
+        let size = u16::from_be_bytes([first[place], first[place + 1]]);
+        expect_eq!(usize::from(size), coordinate, "bytes of a coordinate");
+        let is_zero = first[place + 2..place + 2 + coordinate].iter().all(|byte| *byte == 0);
+        expect_eq!(is_zero, false, "a coordinate is zero");
+    }
+    expect_eq!(endorsement_key(command, &mut second)?, length, "bytes of the second key");
+    expect_eq!(first == second, true, "the second key is the first");
+    Ok(())
+}
+
+pub fn p256_endorsement_key_by_template_is_the_same_twice(_: &Boot) -> Check {
+    same_key_twice(&create_endorsement_key_p256(), 32)
+}
+
+pub fn p384_endorsement_key_by_template_is_the_same_twice(_: &Boot) -> Check {
+    same_key_twice(&create_endorsement_key_p384(), 48)
+}
+
 pub fn manifest_of_the_vtpm_is_its_endorsement_key(_: &Boot) -> Check {
     let mut public = [0; 512];
-    let length = endorsement_key(&mut public)?;
+    let length = endorsement_key(&create_endorsement_key(), &mut public)?;
     expect_eq!(length, 314, "public area of an RSA-2048 key");
     let operation = Operation::new();
     let attested = operation.call(SINGLE_SERVICE);
@@ -232,7 +258,9 @@ pub fn all_vcpus_use_the_tpm_at_once(_: &Boot) -> Check {
 
 /// Makes an RSA key; the response code.
 fn make_key(buffer: u64, calling_area: u64) -> u64 {
-    let Some(response) = run_in(calling_area, buffer, &create_endorsement_key()) else { return u64::MAX };
+    let Some(response) = run_in(calling_area, buffer, create_endorsement_key().bytes()) else {
+        return u64::MAX;
+    };
     let handle = flush_context(&response.bytes[10..14]);
     let flushed = run_in(calling_area, buffer, &handle).map_or(u64::MAX, |response| response.code().into());
     u64::from(response.code()) | flushed
