@@ -1,11 +1,11 @@
-//! What the host's memory is like: a guest cannot find out, so whoever starts the machine says it.
+//! What the host is like: a guest cannot find out, so whoever starts the machine says it.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Starts a word about the host.
 pub const PREFIX: &str = "host=";
 
-/// How the host backs memory.
+/// How the host backs memory, or treats messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
     /// Private memory in 2 MiB pages.
@@ -14,6 +14,8 @@ pub enum Host {
     SmallPages,
     /// Memory is shared until the guest asks for it (`--memory-shared`).
     Shared,
+    /// It has no time for any guest message (`--throttle 1`).
+    Busy,
 }
 
 static MEMORY_IS_SHARED: AtomicBool = AtomicBool::new(false);
@@ -25,6 +27,7 @@ impl Host {
             None => Self::LargePages,
             Some("small-pages") => Self::SmallPages,
             Some("shared") => Self::Shared,
+            Some("busy") => Self::Busy,
             Some(other) => panic!("unknown host {other}"),
         }
     }
@@ -32,6 +35,11 @@ impl Host {
     /// Whether memory can be validated in pages of 2 MiB.
     pub fn has_large_pages(self) -> bool {
         self != Self::SmallPages
+    }
+
+    /// Whether no guest message gets through.
+    pub fn is_busy(self) -> bool {
+        self == Self::Busy
     }
 
     /// Makes it known to `memory`.

@@ -4,6 +4,7 @@ mod synthetic;
 
 use proptest::prelude::*;
 use serde_json::Value;
+use snp_abi::report::InvalidReport;
 use svsm_verify::evidence::{Evidence, EvidenceError, directory, json};
 use svsm_verify::manifest::{InvalidManifest, endorsement_key};
 use svsm_verify::policy::InvalidPolicy;
@@ -11,7 +12,7 @@ use svsm_verify::reader::Malformed;
 use svsm_verify::vtpm::event_log::EventLog;
 use svsm_verify::vtpm::public_area::PublicArea;
 use svsm_verify::vtpm::quote::{Quote, verify_signature};
-use svsm_verify::{Check, Policy};
+use svsm_verify::{Check, Policy, Refusal};
 use synthetic::certificates::Authority;
 use synthetic::{Machine, NONCE, judge, policy};
 
@@ -53,6 +54,26 @@ fn certificates_are_read_from_der_pem_and_the_table_of_an_extended_request() {
     let mut read = Evidence::default();
     read.add_certificates("chain.pem", text.as_bytes()).unwrap();
     assert_eq!(read.certificates, evidence.certificates);
+}
+
+#[test]
+fn a_host_without_certificates_is_no_error_and_the_verdict_says_what_to_fetch() {
+    // Linux hands over no bytes at all, the room of a table without rows, or whole pages.
+    for table in [&[][..], &[0; 24], &[0; 4096]] {
+        let folder = tempfile::tempdir().unwrap();
+        let evidence = Evidence { certificates: Vec::new(), ..Machine::genuine().evidence() };
+        directory::write(&evidence, folder.path()).unwrap();
+        std::fs::write(folder.path().join(directory::CERTIFICATE_TABLE), table).unwrap();
+        let read = Evidence::read(folder.path()).unwrap();
+        assert_eq!(read, evidence, "{} bytes", table.len());
+        let claims = judge(&read, &policy(""), &Machine::genuine().root());
+        let refusal = claims.refusal(Check::CertificateChain).map(ToString::to_string).unwrap();
+        assert!(refusal.contains("no VCEK certificate") && refusal.contains("fetch-certs"), "{refusal}");
+    }
+    for cut in [&[0][..], &[0; 23]] {
+        let error = Evidence::default().add_certificates("certs.bin", cut);
+        assert!(matches!(error, Err(EvidenceError::CertificateTable(_))), "{} bytes", cut.len());
+    }
 }
 
 #[test]
@@ -224,6 +245,33 @@ proptest! {
         let _ = json::parse(&bytes);
         let _ = Evidence::default().add_certificates("", &bytes);
         let _ = Policy::parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn reports_of_other_lengths_and_versions_are_refused(
+        version in prop_oneof![any::<u32>(), 0_u32..8],
+        length in prop_oneof![0..=2 * 0x4A0_usize, Just(0x4A0)],
+        changes in prop::collection::vec((8..0x4A0_usize, any::<u8>()), 0..20),
+    ) {
+        let machine = Machine::genuine();
+        let mut evidence = machine.evidence();
+        for (offset, byte) in changes {
+            evidence.report[offset] = byte;
+        }
+        evidence.report[..4].copy_from_slice(&version.to_le_bytes());
+        evidence.report.resize(length, 0);
+        let claims = judge(&evidence, &policy(""), &machine.root());
+        let refusal = claims.refusal(Check::ReportLayout);
+        if length != 0x4A0 {
+            prop_assert_eq!(refusal, Some(&Refusal::Report(InvalidReport::Length(length))));
+        } else if !(2..=5).contains(&version) {
+            prop_assert_eq!(refusal, Some(&Refusal::Report(InvalidReport::Version(version))));
+        }
+        // A report that was changed passes nowhere; one that is cut short has no claims either.
+        if refusal.is_some() {
+            prop_assert!(!claims.is_verified());
+            prop_assert_eq!(&claims.to_json()["claims"], &serde_json::json!({}));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::boot::Boot;
 use crate::check::{Check, expect_eq};
 use crate::ghcb;
 use crate::memory::{fresh_page, read, write};
-use crate::svsm::{self, Answer, boot_calling_area, call};
+use crate::svsm::{self, Answer, boot_calling_area, call, call_from};
 use sha2::{Digest, Sha512};
 
 const MANIFEST_GUID: [u64; 2] = [0x4670_3d92_6384_9ebb, 0xbb87_4bc9_f958_ffa1];
@@ -236,4 +236,20 @@ pub fn attestation_works_after_many_refusals(_: &Boot) -> Check {
     }
     expect_eq!(boot_calling_area() & 0xfff, 0, "calling area");
     check_report(&good, good.call(SERVICES))
+}
+
+/// On a host that never has time for a message: each call says so after a while, and everything else goes on.
+pub fn host_that_throttles_every_message(boot: &Boot) -> Check {
+    let operation = Operation::new();
+    write(operation.report, 0x5a5a);
+    for round in 0..5 {
+        let area = boot_calling_area();
+        operation.write_to(area + 8);
+        let answer = call_from(area, SERVICES, area + 8, u64::MAX, u64::MAX);
+        expect_eq!((answer.served, answer.rax), (true, svsm::BUSY), "call {}", round);
+        expect_eq!(read(operation.report), 0x5a5a, "report buffer");
+        expect_eq!(call(svsm::QUERY_PROTOCOL, 1).rcx, 1 << 32 | 1, "another protocol");
+        super::vtpm::tpm_gives_random_bytes(boot)?;
+    }
+    Ok(())
 }

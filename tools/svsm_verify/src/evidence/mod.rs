@@ -97,8 +97,10 @@ impl Evidence {
     /// If they cannot be read or are too many.
     pub fn add_certificates(&mut self, name: &str, bytes: &[u8]) -> Result<(), EvidenceError> {
         let in_file = |error| EvidenceError::Certificate(name.to_owned(), error);
-        // DER starts with a sequence longer than 255 bytes; PEM is text; the GUIDs of a table are not.
+        // DER starts with a sequence longer than 255 bytes; PEM is text; the GUIDs of a table are not, and the row of zeros that
+        // ends it is the whole table of a host that has no certificates.
         let found = match bytes {
+            [0, ..] => of_table(name, bytes)?,
             [0x30, 0x82, ..] => vec![Certificate::from_der(bytes).map_err(in_file)?],
             _ if std::str::from_utf8(bytes).is_ok() => from_pem(bytes).map_err(in_file)?,
             _ => of_table(name, bytes)?,

@@ -60,6 +60,17 @@ pub fn judge(built: &Built, folder: &Path, keys: &Path, image: &Path, serial: &s
     checked(&String::from_utf8_lossy(&output.stdout))
 }
 
+/// Two launches of one image: the firmware measured the same, and the TPM is another one.
+pub fn of_two_launches(first: &str, second: &str) -> Result<(), String> {
+    if part(first, "eventlog")? != part(second, "eventlog")? {
+        return Err("two launches of one image have different event logs".to_owned());
+    }
+    if part(first, "manifest")? == part(second, "manifest")? {
+        return Err("the second launch has the TPM of the first".to_owned());
+    }
+    Ok(())
+}
+
 /// Every check of the list passed.
 fn checked(table: &str) -> Result<(), String> {
     for check in CHECKS {
@@ -83,6 +94,15 @@ mod tests {
         assert_eq!(part(serial, "a").and_then(|hex| bytes(&hex)), Ok(vec![1, 2]));
         assert!(part(serial, "c").is_err());
         assert!(bytes("0g").is_err());
+    }
+
+    #[test]
+    fn a_tpm_that_outlives_its_launch_is_noticed() {
+        let launch = |log: &str, key: &str| format!("evidence eventlog {log}\nevidence manifest {key}\n");
+        assert_eq!(of_two_launches(&launch("00", "01"), &launch("00", "02")), Ok(()));
+        assert!(of_two_launches(&launch("00", "01"), &launch("00", "01")).is_err());
+        assert!(of_two_launches(&launch("00", "01"), &launch("01", "02")).is_err());
+        assert!(of_two_launches(&launch("00", "01"), "").is_err());
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub enum Expect {
     Cases,
     /// The test guest sends evidence, and the verifier accepts all of it that needs no quote.
     Evidence,
+    /// The test guest sends evidence in two launches: the TPMs differ, and what was measured does not.
+    AnotherTpm,
     /// Two runs with counted instructions leave the same bytes.
     SameTwice,
     /// It ends with this status; for each element there is a line with all of its parts.
@@ -126,12 +128,21 @@ pub const RUNS: &[Run] = &[
         ..cases("payload_in_memory_that_starts_shared", &["--memory-shared", "--smp", "2"])
     },
     cases("payload_on_a_host_that_throttles_messages", &["--throttle", "2"]),
+    Run {
+        files: &[("mode", "host=busy")],
+        ..cases("payload_on_a_host_that_answers_no_message", &["--throttle", "1"])
+    },
     cases("payload_on_genoa_with_a_vlek", &["--cpu-model", "genoa", "--endorsement", "vlek"]),
     cases("payload_on_turin_with_host_data", &["--cpu-model", "turin", "--host-data", "c0ffee"]),
     Run {
         files: &[("mode", "evidence")],
         expect: Expect::Evidence,
         ..cases("evidence_of_the_payload_is_verified", &[])
+    },
+    Run {
+        files: &[("mode", "evidence")],
+        expect: Expect::AnotherTpm,
+        ..cases("vm_that_is_launched_again_has_another_tpm", &[])
     },
     mode(
         "reading_vmpl0_memory_is_stopped",
