@@ -22,6 +22,10 @@ const SESSION: &[&str] =
     &["tpm2_startauthsession --policy-session -S session.ctx", "tpm2_policysecret -S session.ctx -c e"];
 const ACTIVATE: &str =
     "tpm2_activatecredential -c ak.ctx -C ek.ctx -i credential.blob -o activated.bin -P session:session.ctx";
+/// Where software looks for the certificate of an RSA-2048 endorsement key (TCG EK Credential Profile, 2.2.1.4), and the attributes
+/// that the profile gives it.
+const CERTIFICATE_INDEX: &str = "0x01c00002";
+const CERTIFICATE_ATTRIBUTES: &str = "ppwrite|writedefine|ppread|ownerread|authread|no_da|platformcreate";
 const FLUSH: &str = "tpm2_flushcontext session.ctx";
 /// Takes a sealed secret into the TPM, in a session of its own.
 const IMPORT: &[&str] = &[
@@ -31,6 +35,15 @@ const IMPORT: &[&str] = &[
     "tpm2_load -C ek.ctx -P session:session.ctx -u sealed.pub -r sealed.priv -c sealed.ctx",
     FLUSH,
 ];
+
+/// Seals a secret of the guest's own to PCRs, without anybody outside.
+const SEAL: &[&str] = &[
+    "tpm2_createprimary -C o -G ecc -c primary.ctx -Q",
+    "tpm2_createpolicy --policy-pcr -l sha256:4,8,9 -L own.policy -Q",
+    "tpm2_create -C primary.ctx -L own.policy -i own.secret -u own.pub -r own.priv -Q",
+    "tpm2_load -C primary.ctx -u own.pub -r own.priv -c own.ctx -Q",
+];
+const OPEN: &str = "tpm2_unseal -c own.ctx -p pcr:sha256:4,8,9";
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -168,4 +181,32 @@ pub fn unseal(guest: &mut Guest) -> Result<String, String> {
         .and_then(|_| run(guest, "tpm2_unseal -c sealed.ctx -p session:session.ctx"));
     run(guest, FLUSH)?;
     opened
+}
+
+/// How reading the certificate of the endorsement key ends.
+pub fn read_certificate(guest: &mut Guest) -> Result<Vec<u8>, String> {
+    run(guest, &format!("tpm2_nvread {CERTIFICATE_INDEX} -C o -o ek.read"))?;
+    guest.get("ek.read")
+}
+
+/// Stores a certificate of the endorsement key, as the guest's administrator does with what an authority sent.
+pub fn store_certificate(guest: &mut Guest, certificate: &[u8]) -> Result<(), String> {
+    guest.put("ek.crt", certificate)?;
+    let size = certificate.len();
+    run(guest, &format!("tpm2_nvdefine {CERTIFICATE_INDEX} -C p -s {size} -a {CERTIFICATE_ATTRIBUTES}"))?;
+    run(guest, &format!("tpm2_nvwrite {CERTIFICATE_INDEX} -C p -i ek.crt")).map(|_| ())
+}
+
+/// Seals a secret of the guest's own to its PCRs, and opens it.
+pub fn seal_own(guest: &mut Guest, secret: &[u8]) -> Result<String, String> {
+    guest.put("own.secret", secret)?;
+    for command in SEAL {
+        run(guest, command)?;
+    }
+    run(guest, OPEN)
+}
+
+/// Opens it again.
+pub fn open_own(guest: &mut Guest) -> Result<String, String> {
+    run(guest, OPEN)
 }

@@ -16,6 +16,8 @@ const DEBUGGING: u64 = 1 << 19 | 1 << 17 | 1 << 16;
 const REFUSED: Option<i32> = Some(1);
 /// How tpm2-tools name TPM_RC_POLICY_FAIL.
 const POLICY: &str = "a policy check failed";
+/// How they name TPM_RC_HANDLE of an index that is not there.
+const NO_INDEX: &str = "the handle is not correct for the use";
 const SECRET: &[u8] = b"the key of the guest's disk";
 
 /// What was collected.
@@ -285,6 +287,7 @@ fn accepted_guest(
     steps::prove(&mut guest, &collected.genuine, party)?;
     let answer = party.judge(&collected.genuine, &collected.nonce)?;
     judged.record("evidence_of_the_accepted_guest_is_verified", verified(&answer));
+    certificate(&mut guest, party, judged)?;
     let output = place.folder.join("wrapped.blob");
     let answer = party.release(&collected.genuine, &collected.nonce, SECRET, &output, &[])?;
     judged.record("secret_is_released_to_the_accepted_guest", verified(&answer));
@@ -301,10 +304,28 @@ fn accepted_guest(
         .and_then(|()| steps::unseal(&mut guest))
         .and_then(|text| same(text.as_bytes(), SECRET));
     judged.record("sealed_secret_opens_with_the_quoted_pcrs", unsealed);
+    let own = steps::seal_own(&mut guest, SECRET).and_then(|text| same(text.as_bytes(), SECRET));
+    judged.record("guest_seals_a_secret_to_its_pcrs_by_itself", own);
     steps::later_reports(&mut guest, collected_folders(collected), &collected.nonce, &collected.later_nonce)?;
     judged.record("sealed_secret_stays_shut_after_a_pcr_changed", shut(steps::unseal(&mut guest), POLICY));
+    judged.record("own_secret_stays_shut_after_a_pcr_changed", shut(steps::open_own(&mut guest), POLICY));
     guest.finish()?;
     Ok(wrapped)
+}
+
+/// The TPM starts without certificates, and keeps the one that its owner stores. Any bytes serve: only readers judge them.
+fn certificate(guest: &mut Guest, party: &RelyingParty, judged: &mut Judged) -> Result<(), String> {
+    judged.record(
+        "new_tpm_has_no_certificate_of_its_endorsement_key",
+        shut(steps::read_certificate(guest), NO_INDEX),
+    );
+    let root = party.root.as_deref().ok_or("no test root")?;
+    let bytes = std::fs::read(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    let kept = steps::store_certificate(guest, &bytes)
+        .and_then(|()| steps::read_certificate(guest))
+        .and_then(|read| same(&read, &bytes));
+    judged.record("certificate_of_the_endorsement_key_is_kept_in_its_index", kept);
+    Ok(())
 }
 
 fn collected_folders(collected: &Collected) -> steps::Folders<'_> {
