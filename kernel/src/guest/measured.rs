@@ -6,7 +6,10 @@
 //! | 4 | the kernel, by its SHA-384 |
 //! | 8 | the command line |
 //! | 9 | the initial RAM disk, by its SHA-384 |
-//! | 0 to 7 | separators, where the guest is no firmware that goes on measuring |
+//! | 0 to 7 | separators |
+//!
+//! A guest's own firmware measures itself, and what it starts, into the TPM that it finds started, and keeps the log
+//! (kernel/doc/decisions/0019-uefi-keeps-the-log.md).
 
 use crate::setup::svsm;
 use alloc::format;
@@ -38,9 +41,8 @@ pub struct Measured {
 impl Measured {
     /// Starts the TPM and measures firmware and guest record.
     pub fn start(guest: &GuestRecord) -> Self {
-        let mut measured = Self { vtpm: svsm().vtpm.as_deref(), log: EventLog::new() };
-        if let Some(vtpm) = measured.vtpm {
-            judge(measurement::start(vtpm));
+        let mut measured = Self { vtpm: start_tpm(), log: EventLog::new() };
+        if measured.vtpm.is_some() {
             let version: Vec<u8> = concat!("Vouchsafe ", env!("CARGO_PKG_VERSION"), "\0")
                 .encode_utf16()
                 .flat_map(u16::to_le_bytes)
@@ -98,6 +100,13 @@ impl Measured {
             None => &[],
         }
     }
+}
+
+/// Starts the TPM, if there is one, and measures nothing.
+pub fn start_tpm() -> Option<&'static dyn Vtpm> {
+    let vtpm = svsm().vtpm.as_deref()?;
+    judge(measurement::start(vtpm));
+    Some(vtpm)
 }
 
 /// A guest whose start is not in the PCRs must not run: it could measure what it likes.

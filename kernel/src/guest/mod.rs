@@ -34,15 +34,18 @@ pub enum CannotStart {
 /// Starts the guest of the image; none if it has none.
 pub fn start(cpu: &mut Cpu, handoff: &Handoff, facts: &Facts) -> Option<Started> {
     let Ok(guest) = handoff.guest.decode() else { terminate(Reason::Handoff) };
-    let measured = Measured::start(&handoff.guest);
+    let measured = || Measured::start(&handoff.guest);
     let prepared = match guest {
         Guest::None => {
             log::info!("no guest in this image");
             return None;
         }
-        Guest::Elf(guest) => elf::prepare(cpu, guest, facts, measured),
-        Guest::Linux(guest) => linux::prepare(cpu, guest, facts, measured),
-        Guest::Firmware(guest) => firmware::prepare(cpu, &handoff.guest, guest, facts),
+        Guest::Elf(guest) => elf::prepare(cpu, guest, facts, measured()),
+        Guest::Linux(guest) => linux::prepare(cpu, guest, facts, measured()),
+        Guest::Firmware(guest) => {
+            measured::start_tpm();
+            firmware::prepare(cpu, &handoff.guest, guest, facts)
+        }
     };
     match prepared {
         Ok(start) => Some(launch(facts, &start)),

@@ -34,6 +34,9 @@ const CONFIGFS: &str = "/sys/kernel/config";
 /// (kernel/snp_abi/src/linux.rs, `SETUP_EVENT_LOG`).
 const SETUP_DATA: &str = "/sys/kernel/boot_params/setup_data";
 const EVENT_LOG_TYPE: &str = "0x56434c47";
+/// Where the kernel shows the log that UEFI firmware kept.
+const SECURITYFS: &str = "/sys/kernel/security";
+const UEFI_LOG: &str = "tpm0/binary_bios_measurements";
 /// No request has more bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -45,6 +48,7 @@ pub fn serve() {
     if fs::read_dir(CONFIGFS).is_ok_and(|mut entries| entries.next().is_none()) {
         let _ = mount("configfs", CONFIGFS, "configfs", MountFlags::empty(), None);
     }
+    let _ = mount("securityfs", SECURITYFS, "securityfs", MountFlags::empty(), None);
     if let Err(error) = converse() {
         say(&format!("{PORT}: {error}"));
     }
@@ -121,14 +125,15 @@ fn run(program: &str, arguments: &[&str]) -> Answer {
 }
 
 fn event_log() -> Answer {
-    let nodes = fs::read_dir(SETUP_DATA).map_err(|error| format!("{SETUP_DATA}: {error}"))?;
-    for node in nodes.filter_map(Result::ok) {
+    // The list is not there when nobody handed anything over.
+    for node in fs::read_dir(SETUP_DATA).into_iter().flatten().filter_map(Result::ok) {
         let kind = fs::read_to_string(node.path().join("type")).unwrap_or_default();
         if kind.trim() == EVENT_LOG_TYPE {
             return fs::read(node.path().join("data")).map_err(|error| error.to_string());
         }
     }
-    Err("the firmware handed over no event log".to_owned())
+    let log = fs::read(Path::new(SECURITYFS).join(UEFI_LOG));
+    log.map_err(|error| format!("the firmware handed over no event log: {error}"))
 }
 
 #[cfg(test)]

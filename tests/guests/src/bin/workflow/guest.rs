@@ -32,26 +32,36 @@ pub struct Image {
     pub path: PathBuf,
     /// The kernel's command line.
     pub command_line: String,
+    /// Whether UEFI firmware starts the kernel.
+    has_firmware: bool,
 }
 
 impl Image {
     /// Builds an image; `policy` is the guest policy, if it is another than the default.
     pub fn build(place: &Place, name: &str, command_line: &str, policy: Option<u64>) -> Result<Self, String> {
+        let policy = policy.map(|policy| vec!["--policy".to_owned(), format!("{policy:#x}")]);
+        Self::of_parts(place, name, command_line, &policy.unwrap_or_default())
+    }
+
+    /// Builds an image whose guest is UEFI firmware, which starts the kernel.
+    pub fn through(place: &Place, firmware: &Path, name: &str, command_line: &str) -> Result<Self, String> {
+        let options = ["--guest-firmware".to_owned(), firmware.display().to_string()];
+        Ok(Self { has_firmware: true, ..Self::of_parts(place, name, command_line, &options)? })
+    }
+
+    fn of_parts(place: &Place, name: &str, command_line: &str, more: &[String]) -> Result<Self, String> {
         let path = place.folder.join(format!("{name}.igvm"));
         let kernel = &place.parts.kernel;
         let mut command = Command::new(place.built.tool("igvm-image"));
         command.arg("build").arg("--stage2").arg(place.built.firmware("stage2"));
         command.arg("--kernel").arg(place.built.firmware("kernel")).arg("--output").arg(&path);
         command.arg("--linux").arg(&kernel.image).arg("--initrd").arg(&kernel.initrd);
-        command.args(["--append", command_line]);
-        if let Some(policy) = policy {
-            command.args(["--policy", &format!("{policy:#x}")]);
-        }
+        command.args(["--append", command_line]).args(more);
         let output = command.output().map_err(|error| format!("igvm-image: {error}"))?;
         if !output.status.success() {
             return Err(format!("igvm-image: {}", String::from_utf8_lossy(&output.stderr).trim()));
         }
-        Ok(Self { name: name.to_owned(), path, command_line: command_line.to_owned() })
+        Ok(Self { name: name.to_owned(), path, command_line: command_line.to_owned(), has_firmware: false })
     }
 
     /// Starts it; returns when the agent answers.
@@ -79,7 +89,7 @@ impl Guest {
         let listener = UnixListener::bind(&socket)?;
         let command_line = place.folder.join(format!("{}.cmdline", image.name));
         std::fs::write(&command_line, &image.command_line)?;
-        let options = options(place, &command_line, &socket);
+        let options = options(place, image, &command_line, &socket);
         let (built, logs) = (place.built.clone(), place.folder.clone());
         let (name, path) = (image.name.clone(), image.path.clone());
         let machine = std::thread::spawn(move || {
@@ -155,12 +165,21 @@ impl Guest {
     }
 }
 
-fn options(place: &Place, command_line: &Path, socket: &Path) -> Vec<String> {
+fn options(place: &Place, image: &Image, command_line: &Path, socket: &Path) -> Vec<String> {
     let kernel = &place.parts.kernel;
     let mut options = vec!["--psp-keys".to_owned(), place.parts.keys.display().to_string()];
-    for (name, file) in [("kernel", &*kernel.image), ("initrd", &kernel.initrd), ("cmdline", command_line)] {
-        options.push("--fw-cfg".to_owned());
-        options.push(format!("name=opt/org.vouchsafe/{name},file={}", file.display()));
+    if image.has_firmware {
+        for (name, file) in [("--kernel", &kernel.image), ("--initrd", &kernel.initrd)] {
+            options.extend([name.to_owned(), file.display().to_string()]);
+        }
+        options.extend(["--append".to_owned(), image.command_line.clone()]);
+    } else {
+        for (name, file) in
+            [("kernel", &*kernel.image), ("initrd", &kernel.initrd), ("cmdline", command_line)]
+        {
+            options.push("--fw-cfg".to_owned());
+            options.push(format!("name=opt/org.vouchsafe/{name},file={}", file.display()));
+        }
     }
     options.extend(
         [

@@ -7,6 +7,7 @@
 //! `make run` shows one session. With `--judge` it is a stage of `make test`: [`tampering`] changes one thing each time.
 #![forbid(unsafe_code)]
 
+mod firmware;
 mod guest;
 mod relying_party;
 mod steps;
@@ -41,6 +42,7 @@ pub struct Place {
     built: Built,
     folder: PathBuf,
     parts: Parts,
+    guests: Guests,
 }
 
 fn main() -> ExitCode {
@@ -59,7 +61,8 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let built = Built::beside_this_program().map_err(|error| error.to_string())?;
     let folder = built.logs("workflow").map_err(|error| error.to_string())?;
     let target = folder.join("../..").canonicalize().map_err(|error| error.to_string())?;
-    let parts = match Guests::of(&target).workflow() {
+    let guests = Guests::of(&target);
+    let parts = match guests.workflow() {
         Ok(kernel) => Parts { kernel, keys: target.join("psp_keys") },
         Err(Missing::Unavailable(reason)) if arguments.judge => {
             return tampering::skip(&reason).map(|()| true);
@@ -68,7 +71,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             return Err(format!("{NOT_HAD}: {reason}"));
         }
     };
-    let place = Place { built, folder, parts };
+    let place = Place { built, folder, parts, guests };
     if arguments.judge {
         tampering::judge(&place, &arguments.append)
     } else {

@@ -76,6 +76,13 @@ impl RelyingParty {
         }
     }
 
+    /// Asks for no event: what UEFI firmware measures is its own affair, and the launch digest holds the command line.
+    pub fn without_events(mut self) -> Self {
+        let (policy, _) = self.policy.split_once("[[vtpm.event]]").unwrap_or((self.policy.as_str(), ""));
+        self.policy = policy.to_owned();
+        self
+    }
+
     fn command(&self, action: Option<&str>, evidence: &Path, nonce: &Nonce) -> Result<Command, String> {
         let policy = self.folder.join("policy.toml");
         std::fs::write(&policy, &self.policy).map_err(|error| error.to_string())?;

@@ -6,7 +6,7 @@
 
 use crate::guest::{Guest, Image};
 use crate::relying_party::{Answer, KEPT, Nonce, RelyingParty, random};
-use crate::{Place, steps};
+use crate::{Place, firmware, steps};
 use end_to_end::verdict::{Outcome, RESULTS_VARIABLE, Verdict};
 use std::path::{Path, PathBuf};
 
@@ -232,14 +232,23 @@ fn write(verdicts: &[Verdict]) -> Result<(), String> {
 
 /// Collects verdicts, and says each at once.
 #[derive(Default)]
-struct Judged(Vec<Verdict>);
+pub struct Judged(Vec<Verdict>);
 
 impl Judged {
-    fn record(&mut self, name: &str, held: Result<(), String>) {
-        let verdict = match held {
+    /// Whether something held.
+    pub fn record(&mut self, name: &str, held: Result<(), String>) {
+        self.push(match held {
             Ok(()) => Verdict::new(Outcome::Passed, name, ""),
             Err(reason) => Verdict::new(Outcome::Failed, name, reason),
-        };
+        });
+    }
+
+    /// Something that could not be tried.
+    pub fn skip(&mut self, name: &str, reason: &str) {
+        self.push(Verdict::new(Outcome::Skipped, name, reason));
+    }
+
+    fn push(&mut self, verdict: Verdict) {
         print!("{}", verdict.line());
         self.0.push(verdict);
     }
@@ -265,6 +274,7 @@ pub fn judge(place: &Place, command_line: &str) -> Result<bool, String> {
     };
     let wrapped = accepted_guest(place, &image, &party, &collected, &mut judged)?;
     foreign_guest(place, &other, &party, &collected, &wrapped, &mut judged)?;
+    firmware::judge(place, command_line, &mut judged)?;
     for case in CASES {
         judged.record(case.name, refused(case, &party, &collected));
     }
@@ -378,11 +388,13 @@ fn same(bytes: &[u8], wanted: &[u8]) -> Result<(), String> {
     if bytes == wanted { Ok(()) } else { Err(format!("{} other bytes", bytes.len())) }
 }
 
-fn verified(answer: &Answer) -> Result<(), String> {
+/// Everything passed.
+pub fn verified(answer: &Answer) -> Result<(), String> {
     if answer.status == Some(0) { Ok(()) } else { Err(format!("{:?}: {}", answer.status, answer.claims)) }
 }
 
-fn refusal(answer: &Answer, check: &str, reason: &str) -> Result<(), String> {
+/// A check failed, and says why.
+pub fn refusal(answer: &Answer, check: &str, reason: &str) -> Result<(), String> {
     match answer.refusal(check) {
         Some(why) if answer.status == REFUSED && why.contains(reason) => Ok(()),
         found => Err(format!("status {:?}, {check}: {found:?}", answer.status)),
