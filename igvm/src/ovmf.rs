@@ -130,7 +130,7 @@ impl FirmwareLayout {
         }
         let hashes = data(&KERNEL_HASHES).and_then(|bytes| Some((word(bytes, 0)?, word(bytes, 4)?)));
         Ok(Self {
-            base: FOUR_GIB - file.len() as u64,
+            base: FOUR_GIB.saturating_sub(file.len() as u64),
             ap_reset_address: data(&SEV_ES_RESET).and_then(|bytes| word(bytes, 0)).unwrap_or(0),
             kernel_hashes: hashes,
             sections,
@@ -149,32 +149,34 @@ type TableEntry<'a> = ([u8; 16], &'a [u8], usize);
 
 /// The entries of the GUIDed table.
 fn entries(file: &[u8]) -> Result<Vec<TableEntry<'_>>, FirmwareError> {
-    let end = file.len() - BEHIND_TABLE;
-    let footer = end - 16;
+    let end = file.len().saturating_sub(BEHIND_TABLE);
+    let footer = end.saturating_sub(FOOTER.len());
     if file.get(footer..end) != Some(&FOOTER) {
         return Err(FirmwareError::NoTable(footer));
     }
-    let total = length_at(file, footer - 2);
+    let mut next = end.saturating_sub(ENTRY_TAIL);
+    let total = length_at(file, next);
     let start = end.checked_sub(total).filter(|_| total >= ENTRY_TAIL);
-    let start = start.ok_or(FirmwareError::EntryLength(footer - 2, total))?;
+    let start = start.ok_or(FirmwareError::EntryLength(next, total))?;
     let mut entries = Vec::new();
-    let mut next = end - ENTRY_TAIL;
-    while next > start {
-        let tail = next.checked_sub(ENTRY_TAIL).filter(|tail| *tail >= start);
-        let tail = tail.ok_or(FirmwareError::EntryLength(next, next - start))?;
+    while let Some(left) = next.checked_sub(start).filter(|left| *left > 0) {
+        let tail = next.checked_sub(ENTRY_TAIL).filter(|_| left >= ENTRY_TAIL);
+        let tail = tail.ok_or(FirmwareError::EntryLength(next, left))?;
         let length = length_at(file, tail);
-        let begin = next.checked_sub(length).filter(|begin| *begin >= start && length >= ENTRY_TAIL);
-        let begin = begin.ok_or(FirmwareError::EntryLength(tail, length))?;
-        let mut guid = [0; 16];
-        guid.copy_from_slice(&file[tail + 2..next]);
-        entries.push((guid, &file[begin..tail], begin));
+        let impossible = FirmwareError::EntryLength(tail, length);
+        let begin = next.checked_sub(length).filter(|_| (ENTRY_TAIL..=left).contains(&length));
+        let begin = begin.ok_or(impossible)?;
+        let guid = file.get(tail..next).and_then(|bytes| bytes.last_chunk()).ok_or(impossible)?;
+        entries.push((*guid, file.get(begin..tail).ok_or(impossible)?, begin));
         next = begin;
     }
     Ok(entries)
 }
 
 fn length_at(file: &[u8], offset: usize) -> usize {
-    usize::from(u16::from_le_bytes([file[offset], file[offset + 1]]))
+    file.get(offset..)
+        .and_then(|bytes| bytes.first_chunk())
+        .map_or(0, |bytes| u16::from_le_bytes(*bytes).into())
 }
 
 /// A list of sections, whose place is given as a distance from the end of the file.
@@ -186,25 +188,36 @@ fn list(
 ) -> Result<Vec<FirmwareSection>, FirmwareError> {
     let offset = file.len().checked_sub(distance as usize).ok_or(FirmwareError::List(name, file.len()))?;
     let bad = FirmwareError::List(name, offset);
-    let word = |at: usize| file.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-    let (length, version) = (word(offset + 4).ok_or(bad)?, word(offset + 8).ok_or(bad)?);
-    let count = word(offset + 12).ok_or(bad)? as usize;
+    let list = file.get(offset..).ok_or(bad)?;
+    let (header, rest) = list.split_first_chunk::<LIST_HEADER>().ok_or(bad)?;
+    let [found, length, version, count] = words(header);
+    let count = count as usize;
     let fits = LIST_HEADER.checked_add(count.checked_mul(SECTION).ok_or(bad)?) == Some(length as usize);
-    if file.get(offset..offset + 4) != Some(&signature) || version != LIST_VERSION || !fits {
+    if found != u32::from_le_bytes(signature) || version != LIST_VERSION || !fits {
         return Err(bad);
     }
     if count > MAXIMUM_FIRMWARE_SECTIONS {
         return Err(FirmwareError::Sections(name));
     }
-    (0..count)
-        .map(|index| {
-            let at = offset + LIST_HEADER + index * SECTION;
-            let (start, length) = (word(at).ok_or(bad)?, word(at + 4).ok_or(bad)?);
-            let section = FirmwareSection { start, length, kind: word(at + 8).ok_or(bad)? };
+    let (sections, _) = rest.as_chunks::<SECTION>();
+    let sections = sections.get(..count).ok_or(bad)?;
+    let first = offset.saturating_add(LIST_HEADER);
+    sections
+        .iter()
+        .zip((first..).step_by(SECTION))
+        .map(|(bytes, at)| {
+            let [start, length, kind] = words(bytes);
+            let section = FirmwareSection { start, length, kind };
             check_section(section, name, at)?;
             Ok(section)
         })
         .collect()
+}
+
+/// The little-endian words of a record; both sizes are constants of this file.
+fn words<const BYTES: usize, const WORDS: usize>(bytes: &[u8; BYTES]) -> [u32; WORDS] {
+    let (all, _) = bytes.as_chunks::<4>();
+    core::array::from_fn(|index| all.get(index).map_or(0, |word| u32::from_le_bytes(*word)))
 }
 
 fn check_section(section: FirmwareSection, name: &'static str, at: usize) -> Result<(), FirmwareError> {

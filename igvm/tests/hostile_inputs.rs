@@ -71,6 +71,42 @@ fn the_synthetic_firmware_is_one() {
     LaunchPlan::of_bytes(&image).unwrap();
 }
 
+#[test]
+fn malformed_firmware_metadata_is_refused_with_table_and_offset() {
+    // Offsets in `firmware()`: the list at 0x1000, its sections from 0x1010; the table's footer at 0x1fd0, the entry of the list
+    // ends at 0x1fce with its length at 0x1fbc.
+    let rows: &[(usize, &[u8], &str)] = &[
+        (0x1fd0, &[0], "offset 0x1fd0: no GUIDed table ends here"),
+        (0x1fce, &[0xff, 0xff], "GUIDed table, offset 0x1fce: length 0xffff does not fit"),
+        (0x1fce, &[17, 0], "GUIDed table, offset 0x1fce: length 0x11 does not fit"),
+        (0x1fce, &[20, 0], "GUIDed table, offset 0x1fce: length 0x2 does not fit"),
+        (0x1fbc, &[3, 0], "GUIDed table, offset 0x1fbc: length 0x3 does not fit"),
+        (0x1fbc, &[23, 0], "GUIDed table, offset 0x1fbc: length 0x17 does not fit"),
+        (0x1fbe, &[0], "GUIDed table: no SEV metadata"),
+        (0x1fb8, &[0xff; 4], "SEV metadata, offset 0x2000: no list of version 1"),
+        (0x1fb8, &[8, 0, 0, 0], "SEV metadata, offset 0x1ff8: no list of version 1"),
+        (0x1000, b"a", "SEV metadata, offset 0x1000: no list of version 1"),
+        (0x1004, &[0], "SEV metadata, offset 0x1000: no list of version 1"),
+        (0x1008, &[2], "SEV metadata, offset 0x1000: no list of version 1"),
+        (0x100c, &[0xff; 4], "SEV metadata, offset 0x1000: no list of version 1"),
+        (0x1010, &[1], "SEV metadata, offset 0x1010: section 0x800001+0x9000 is not made of pages"),
+        (0x1020, &[0, 0x20], "SEV metadata, offset 0x101c: section 0x80d000+0x2000 is not made of pages"),
+        (0x1018, &[9], "SEV metadata, offset 0x1010: section kind 9 is unknown"),
+        (0x1024, &[1], "SEV metadata: 0 sections for the secrets page instead of one"),
+        (0x1024, &[3], "SEV metadata: 0 sections for the secrets page instead of one"),
+    ];
+    for (offset, bytes, message) in rows {
+        let mut file = firmware();
+        file[*offset..*offset + bytes.len()].copy_from_slice(bytes);
+        let error = FirmwareLayout::parse(&file).unwrap_err().to_string();
+        assert!(error.contains(message), "byte {offset:#x}: '{error}' instead of '{message}'");
+    }
+    for length in [0, 0x1fff, (16 << 20) + 0x1000] {
+        let error = FirmwareLayout::parse(&vec![0; length]).unwrap_err().to_string();
+        assert!(error.contains("a multiple of 4096 up to 16 MiB is needed"), "{error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

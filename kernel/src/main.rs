@@ -47,7 +47,7 @@ mod entry {
 /// Sets the firmware up on the vCPU that boots, starts the others and the guest, and serves it.
 fn run(mut cpu: hardware::cpu::Cpu, handoff: &'static Handoff) -> ! {
     let facts = setup::facts(handoff, &mut cpu);
-    setup::install(&facts, handoff);
+    setup::install(&facts);
     setup::start_processors(&facts);
     let (used, peak) = hardware::heap::usage();
     log::info!("{} vCPUs, heap {used} bytes, peak {peak}", facts.apic_ids.len());

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use boot_handoff::{Handoff, PageRange, Parameters};
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
 use hardware::boot::{Layout, copy_page, take_secrets_page};
 use hardware::cpu::Cpu;
 use hardware::termination::{Reason, terminate};
@@ -191,11 +192,17 @@ fn listed_apic_ids(cpu: &mut Cpu, own: u32, ids: &mut Vec<u32>) -> Option<()> {
 }
 
 /// Makes the ledger and the list of vCPUs, and with them the services.
-pub fn install(facts: &Facts, handoff: &Handoff) {
+pub fn install(facts: &Facts) {
     let svsm = services(facts).unwrap_or_else(|svsm_protocol::OutOfMemory| terminate(Reason::OutOfMemory));
-    SVSM.call_once(|| svsm);
-    let _ = handoff;
+    let svsm = SVSM.call_once(|| svsm);
+    for (word, value) in LEDGER_PLACE.iter().zip(svsm.ledger.place()) {
+        word.store(value, Ordering::Relaxed);
+    }
 }
+
+/// What [`Ledger::place`] says: the emulated machine finds it by this name, and compares the ledger with the RMP when a run ends.
+#[used]
+static LEDGER_PLACE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 fn services(facts: &Facts) -> Result<Svsm, svsm_protocol::OutOfMemory> {
     // Firmware volumes end at 4 GiB, whatever memory there is.

@@ -124,34 +124,34 @@ pub struct OutOfMemory;
 /// Two pages a byte.
 type Nibbles = [u8; PAGES_IN_LARGE_PAGE as usize / 2];
 
-/// The pages of 2 MiB.
-enum Chunk {
-    Uniform(PageState),
-    Split(Box<Nibbles>),
+/// The pages of 2 MiB. The layout is for debuggers ([`Ledger::place`]).
+#[repr(C)]
+struct Chunk {
+    /// State of all pages, where they are not split.
+    state: PageState,
+    split: Option<Box<Nibbles>>,
 }
 
 impl Chunk {
+    const fn of(state: PageState) -> Self {
+        Self { state, split: None }
+    }
+
     fn state(&self, page: usize) -> PageState {
-        match self {
-            Self::Uniform(state) => *state,
-            Self::Split(nibbles) => {
-                let byte = nibbles.get(page / 2).copied().unwrap_or(0);
-                PageState::from_nibble(if page.is_multiple_of(2) { byte & 0xf } else { byte >> 4 })
-            }
-        }
+        let Some(nibbles) = &self.split else { return self.state };
+        let byte = nibbles.get(page / 2).copied().unwrap_or(0);
+        PageState::from_nibble(if page.is_multiple_of(2) { byte & 0xf } else { byte >> 4 })
     }
 
     /// Sets one page; splits the chunk where it must.
     fn set(&mut self, page: usize, state: PageState) -> Result<(), OutOfMemory> {
-        if let Self::Uniform(old) = self {
-            if *old == state {
+        if self.split.is_none() {
+            if self.state == state {
                 return Ok(());
             }
-            *self = Self::Split(split(*old)?);
+            self.split = Some(split(self.state)?);
         }
-        if let Self::Split(nibbles) = self
-            && let Some(byte) = nibbles.get_mut(page / 2)
-        {
+        if let Some(byte) = self.split.as_mut().and_then(|nibbles| nibbles.get_mut(page / 2)) {
             *byte = if page.is_multiple_of(2) {
                 *byte & 0xf0 | state as u8
             } else {
@@ -163,14 +163,10 @@ impl Chunk {
 
     /// The state of all pages, if it is one.
     fn uniform(&self) -> Option<PageState> {
-        match self {
-            Self::Uniform(state) => Some(*state),
-            Self::Split(nibbles) => {
-                let first = self.state(0);
-                let both = first as u8 | (first as u8) << 4;
-                nibbles.iter().all(|byte| *byte == both).then_some(first)
-            }
-        }
+        let Some(nibbles) = &self.split else { return Some(self.state) };
+        let first = self.state(0);
+        let both = first as u8 | (first as u8) << 4;
+        nibbles.iter().all(|byte| *byte == both).then_some(first)
     }
 }
 
@@ -199,8 +195,16 @@ impl Ledger {
             usize::try_from(end.min(ADDRESS_LIMIT).div_ceil(LARGE_PAGE_BYTES)).map_err(|_| OutOfMemory)?;
         let mut chunks = Vec::new();
         chunks.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
-        chunks.resize_with(count, || Chunk::Uniform(PageState::Absent));
+        chunks.resize_with(count, || Chunk::of(PageState::Absent));
         Ok(Self { chunks: Mutex::new(chunks) })
+    }
+
+    /// Where the ledger lies, for a debugger from outside, as the emulated machine is: address and number of chunks. A chunk is
+    /// 16 bytes for 2 MiB: at 0 the state of all its pages, at 8 the address of 256 bytes with four bits for each page (the
+    /// lower page in the lower bits), or 0 where the pages are in one state.
+    pub fn place(&self) -> [u64; 2] {
+        let chunks = self.chunks.lock();
+        [chunks.as_ptr().addr() as u64, chunks.len() as u64]
     }
 
     /// Sets the state of a range of pages while the firmware starts, before any guest runs. What lies beyond
@@ -214,7 +218,7 @@ impl Ledger {
             let Some(chunk) = chunks.get_mut(index) else { return Ok(()) };
             let whole = is_aligned(address, PageSize::Large) && left >= PAGES_IN_LARGE_PAGE;
             let done = if whole {
-                *chunk = Chunk::Uniform(state);
+                *chunk = Chunk::of(state);
                 PAGES_IN_LARGE_PAGE
             } else {
                 chunk.set(page, state)?;
@@ -255,7 +259,7 @@ impl Ledger {
                     Some(state) => return Err(ClaimError::State(state)),
                     None => return Err(mixed(chunk, from)),
                 }
-                *chunk = Chunk::Uniform(PageState::Busy);
+                *chunk = Chunk::of(PageState::Busy);
             }
         }
         Ok(Claim { page: GuestPage(address.0), size })
@@ -276,7 +280,7 @@ impl Ledger {
         let mut chunks = self.chunks.lock();
         let Some(chunk) = chunks.get_mut(index) else { return };
         match size {
-            PageSize::Large => *chunk = Chunk::Uniform(state),
+            PageSize::Large => *chunk = Chunk::of(state),
             PageSize::Small => {
                 // A page that is claimed alone lies in a chunk that is split already, or is wholly busy: no allocation can fail.
                 let _ = chunk.set(number, state);
@@ -286,7 +290,7 @@ impl Ledger {
                     && matches!(state, PageState::Guest | PageState::Unvalidated)
                     && let Some(state) = chunk.uniform()
                 {
-                    *chunk = Chunk::Uniform(state);
+                    *chunk = Chunk::of(state);
                 }
             }
         }
@@ -391,6 +395,7 @@ mod tests {
                 ledger.claim(GuestAddress(page << 12), PageSize::Small, PageState::Unvalidated).unwrap();
             ledger.settle(claim, PageState::Guest);
         }
-        assert!(matches!(ledger.chunks.lock()[0], Chunk::Uniform(PageState::Guest)));
+        let chunk = &ledger.chunks.lock()[0];
+        assert!(chunk.split.is_none() && chunk.state == PageState::Guest);
     }
 }

@@ -34,7 +34,19 @@ impl Ended {
     pub fn message(&self, prefix: &str) -> Option<&str> {
         self.machine.lines().find_map(|line| line.strip_prefix("machine: ")?.strip_prefix(prefix))
     }
+
+    /// Whether the machine compared the firmware's page ledger with the RMP, and found them to agree.
+    pub fn ledger_agrees(&self) -> Result<(), String> {
+        match self.message(LEDGER_COMPARED) {
+            Some(text) if text.starts_with("agrees with the RMP") => Ok(()),
+            Some(text) => Err(format!("{LEDGER_COMPARED}{text}")),
+            None => Err("the machine did not compare the ledger with the RMP".to_owned()),
+        }
+    }
 }
+
+/// How the machine's line about the ledger begins.
+const LEDGER_COMPARED: &str = "the firmware's ledger ";
 
 /// Runs an image. Serial port and messages go to `LOGS/NAME.serial` and `LOGS/NAME.machine`, and stay there.
 pub fn run(

@@ -65,6 +65,7 @@ impl Boot<'_> {
         };
         change(&mut blobs).map_err(explain)?;
         let mut options = self.host_options(&blobs);
+        options.extend(["--symbols".to_owned(), built.firmware("kernel").display().to_string()]);
         options.extend(self.options.iter().cloned());
         let ended = emulator::run(built, logs, self.name, &image, &options, self.limit_seconds);
         // Images with a kernel inside are large, and what they hold is known.

@@ -85,7 +85,7 @@ pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
     let platform = platform::platform(arguments)?;
     std::fs::write(&monitor, MONITOR)?;
     std::fs::write(&plan_file, &launch.commands)?;
-    std::fs::write(&settings, settings_text(arguments, &memory, launch, &platform))?;
+    std::fs::write(&settings, settings_text(arguments, &memory, launch, &platform, symbols.ledger))?;
     std::fs::write(&certificates, &platform.certificates)?;
     let listeners = (UnixListener::bind(&console)?, UnixListener::bind(&control)?);
     let paths = Paths {
@@ -137,6 +137,7 @@ fn settings_text(
     memory: &MemoryLayout,
     launch: &Launch,
     platform: &Platform,
+    ledger: Option<u64>,
 ) -> String {
     let ranges = |ranges: &[(u64, u64)]| {
         let texts: Vec<String> = ranges.iter().map(|(start, end)| format!("{start:x}-{end:x}")).collect();
@@ -147,6 +148,7 @@ fn settings_text(
         ("vcpus", arguments.smp.to_string()),
         ("ram", ranges(&memory.ram)),
         ("firmware", ranges(&launch.firmware)),
+        ("ledger", format!("{:x}", ledger.unwrap_or(0))),
         ("strict", flag(!arguments.lenient).into()),
         ("counted", flag(arguments.icount).into()),
         ("trace", flag(arguments.trace.is_some()).into()),

@@ -7,16 +7,25 @@ use std::path::PathBuf;
 #[derive(Default)]
 pub struct Symbols {
     functions: Vec<(u64, u64, String)>,
+    /// Address of the words in which our firmware says where its page ledger is.
+    pub ledger: Option<u64>,
 }
+
+/// Last part of their name.
+const LEDGER: &str = "::LEDGER_PLACE";
 
 impl Symbols {
     /// Reads the functions of ELF files.
     pub fn read(files: &[PathBuf]) -> Result<Self, (PathBuf, String)> {
         let mut functions = Vec::new();
+        let mut ledger = None;
         for path in files {
             let fail = |error: String| (path.clone(), error);
             let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
             let file = object::File::parse(&*bytes).map_err(|error| fail(error.to_string()))?;
+            let mut data = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Data);
+            let found = data.find(|symbol| symbol.name().is_ok_and(|name| readable(name).ends_with(LEDGER)));
+            ledger = ledger.or(found.map(|symbol| symbol.address()));
             let symbols =
                 file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
             functions.extend(
@@ -26,7 +35,7 @@ impl Symbols {
             );
         }
         functions.sort_unstable();
-        Ok(Self { functions })
+        Ok(Self { functions, ledger })
     }
 
     /// Adds a name to each `rip 0x...` of a line.
@@ -74,7 +83,7 @@ mod tests {
 
     #[test]
     fn addresses_inside_a_function_get_its_name() {
-        let symbols = Symbols { functions: vec![(0x1000, 0x20, "main".into())] };
+        let symbols = Symbols { functions: vec![(0x1000, 0x20, "main".into())], ledger: None };
         assert_eq!(symbols.annotate("vcpu 0 rip 0x1004: x"), "vcpu 0 rip 0x1004 (main+0x4): x");
         assert_eq!(symbols.annotate("rip 0x1020, rip 0xfff"), "rip 0x1020, rip 0xfff");
     }

@@ -44,6 +44,13 @@ pub enum Fault {
         /// The VMPL that can access it.
         target: Vmpl,
     },
+    /// The firmware's ledger has another state for a page than the RMP when the run ends.
+    LedgerDiffers {
+        /// Guest-physical address.
+        address: u64,
+        /// The state in the ledger, as a number.
+        recorded: u8,
+    },
     /// A shared mapping was written although the page is private and validated.
     SharedWriteToPrivate {
         /// Guest-physical address.
@@ -157,6 +164,10 @@ impl fmt::Display for Fault {
                 out,
                 "page {address:#x} of the firmware's own memory is accessible to VMPL{} at the end of the run; its contents are VMPL0's secrets and code",
                 target.to_wire()
+            ),
+            Self::LedgerDiffers { address, recorded } => write!(
+                out,
+                "the firmware's ledger has page {address:#x} in state {recorded}, the RMP does not; the next decision about the page rests on an error"
             ),
             Self::SharedWriteToPrivate { address } => write!(
                 out,

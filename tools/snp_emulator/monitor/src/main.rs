@@ -25,6 +25,7 @@ mod heap;
 mod instructions;
 mod interrupts;
 mod launch;
+mod ledger;
 mod nested;
 mod physical;
 mod processor;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub ram: Vec<MemoryRange>,
     /// Memory that the image claims for the firmware.
     pub firmware: Vec<MemoryRange>,
+    /// Where our firmware says in its own memory where its page ledger is; 0 if that is not known.
+    pub ledger: u64,
     /// A violation ends the run.
     pub strict: bool,
     /// Ticks are instructions.
@@ -78,6 +80,7 @@ impl Settings {
             vcpus: value("vcpus")?.parse().map_err(|_| odd("vcpus"))?,
             ram: ranges(value("ram")?).ok_or_else(|| odd("ram"))?,
             firmware: ranges(value("firmware")?).ok_or_else(|| odd("firmware"))?,
+            ledger: u64::from_str_radix(value("ledger")?, 16).map_err(|_| odd("ledger"))?,
             strict: flag("strict")?,
             is_counted: flag("counted")?,
             trace: flag("trace")?,

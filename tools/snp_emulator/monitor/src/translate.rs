@@ -48,13 +48,22 @@ pub fn translate(vmcb: &Vmcb, memory: &Backing, linear: u64) -> Option<Translati
     let cr3 = vmcb.read(vmcb::CR3);
     let cr4 = vmcb.read(vmcb::CR4);
     if long_mode(vmcb) {
-        let levels = if cr4 & CR4_LA57 != 0 { 5 } else { 4 };
-        walk(memory, cr3 & ADDRESS, levels, linear)
+        walk(memory, cr3 & ADDRESS, levels(cr4), linear)
     } else if cr4 & CR4_PAE != 0 {
         walk(memory, cr3 & 0xffff_ffe0, 3, linear & 0xffff_ffff)
     } else {
         walk_legacy(memory, cr3 & 0xffff_f000, linear as u32)
     }
+}
+
+/// The word at a linear address under these page tables of long mode.
+pub fn word(memory: &Backing, cr3: u64, levels: u32, linear: u64) -> Option<u64> {
+    memory.read_u64(walk(memory, cr3 & ADDRESS, levels, linear)?.address)
+}
+
+/// Levels of page tables in long mode.
+pub fn levels(cr4: u64) -> u32 {
+    if cr4 & CR4_LA57 != 0 { 5 } else { 4 }
 }
 
 fn walk(memory: &Backing, root: u64, levels: u32, linear: u64) -> Option<Translation> {

@@ -258,6 +258,7 @@ impl World {
         if verdict == Verdict::Finished {
             // Nothing went wrong on the way; what the firmware holds for its own must be its own still.
             self.model.audit(&self.settings.firmware);
+            crate::ledger::compare(self);
             self.judge();
         }
         self.clock.print(&self.model.statistics);

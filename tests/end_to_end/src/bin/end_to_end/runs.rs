@@ -10,8 +10,6 @@ pub struct Run {
     pub options: &'static [&'static str],
     /// fw_cfg files for the test guest: name and contents.
     pub files: &'static [(&'static str, &'static str)],
-    /// Whether messages get symbols of kernel and guest.
-    pub has_symbols: bool,
     /// Time limit.
     pub seconds: u64,
     /// How it must come out.
@@ -62,15 +60,8 @@ pub enum Expect {
     },
 }
 
-const CASES: Run = Run {
-    name: "",
-    image: Image::Payload,
-    options: &[],
-    files: &[],
-    has_symbols: false,
-    seconds: 120,
-    expect: Expect::Cases,
-};
+const CASES: Run =
+    Run { name: "", image: Image::Payload, options: &[], files: &[], seconds: 120, expect: Expect::Cases };
 
 const fn cases(name: &'static str, options: &'static [&'static str]) -> Run {
     Run { name, options, ..CASES }
@@ -87,7 +78,7 @@ const fn mode(
     status: i32,
     says: &'static [&'static [&'static str]],
 ) -> Run {
-    Run { name, files, has_symbols: true, seconds: 60, expect: Expect::Ends { status, says }, ..CASES }
+    Run { name, files, seconds: 60, expect: Expect::Ends { status, says }, ..CASES }
 }
 
 const fn fault(

@@ -31,6 +31,7 @@ pub fn judge(row: &Row, ended: &Ended) -> Vec<Verdict> {
                 checks.iter().map(|name| named(name, said(ended, name).map(|_| ()))).collect();
             verdicts.push(named("power_off", power_off(ended)));
             verdicts.push(named("machine_found_no_violation", no_violation(ended)));
+            verdicts.push(named("ledger_equals_rmp", ended.ledger_agrees()));
             verdicts.push(named("memory_is_all_but_what_the_firmware_keeps", memory(row, ended)));
             verdicts
         }
