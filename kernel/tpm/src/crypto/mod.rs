@@ -25,6 +25,19 @@
 //!   spilled to the stack. Secrets are wiped where they are kept; copies that the compiler made on its way are not.
 //! * Verification and encryption with public keys, where nothing is secret but the message.
 //!
+//! # Where the time goes
+//!
+//! By `perf record`, release profile, x86-64 without extensions:
+//!
+//! * An RSA-2048 signature from the stored prime, some 1.7 ms: 62 % the two exponentiations modulo the primes, 17 % products
+//!   and squares modulo n (blinding, and the check of the result by the public exponent), 10 % inverses (the blinding factor's
+//!   and q's); the rest is the reduction of inputs and what Montgomery forms need. Nothing is kept between two operations.
+//! * An RSA-2048 key: 72 tests with base two on average, ten with random bases; 90 % of the time squares modulo candidates,
+//!   of which the reduction is more than half, 5 % the sieve. Sums by columns of four rows, rows with explicit carries, and
+//!   sums that are reduced only where they overflow were tried: up to 10 % fewer instructions, and the same time within 5 %.
+//!   Fewer or other tests would find other primes of the same seed.
+//! * TPM2_Load: the parent's two KDFs, HMAC and AES, 7 us in all. What was made or imported here is not checked again.
+//!
 //! # Memory
 //!
 //! Expanded keys and messages are on the heap. Stacks, measured in the release profile in steps of 8 KiB: 40 KiB for a
