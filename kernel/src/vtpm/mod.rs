@@ -2,7 +2,7 @@
 //!
 //! Its seeds are born here and die with the VM: nothing is kept, so nothing can be rolled back or cloned. One vCPU at a time
 //! runs a command; another one is told to call again. The endorsement key is made when somebody first asks for it
-//! (kernel/doc/decisions/0005-endorsement-key-on-demand.md).
+//! (kernel/doc/decisions/0014-endorsement-key-on-demand.md).
 
 mod endorsement;
 mod platform;
