@@ -2,8 +2,6 @@
 
 use alloc::vec::Vec;
 
-use crate::command_table::Command;
-use crate::platform::Platform;
 use crate::response_code::ResponseCode;
 use crate::state::State;
 use crate::structures::handles::Handle;
@@ -16,8 +14,6 @@ pub type Handler = fn(&mut Call<'_>) -> Result<()>;
 /// A command whose handles are loaded and authorized, and whose parameters are decrypted.
 pub struct Call<'a> {
     pub state: &'a mut State,
-    pub platform: &'a mut dyn Platform,
-    pub command: &'static Command,
     pub locality: u8,
     handles: [Handle; HANDLES_IN_A_COMMAND],
     parameters: Reader<'a>,
@@ -31,16 +27,12 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     pub const fn new(
         state: &'a mut State,
-        platform: &'a mut dyn Platform,
-        command: &'static Command,
         locality: u8,
         handles: [Handle; HANDLES_IN_A_COMMAND],
         parameters: &'a [u8],
     ) -> Self {
         Self {
             state,
-            platform,
-            command,
             locality,
             handles,
             parameters: Reader::new(parameters),

@@ -314,6 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_says_of_each_other_command_why_it_is_not_there() {
+        let documented = include_str!("../doc/commands.md");
+        let rows: alloc::vec::Vec<&str> =
+            documented.lines().filter(|line| line.starts_with("| 0x")).collect();
+        // Version 1.85, table of TPM_CC: 134 codes.
+        assert_eq!(rows.len(), 134);
+        assert!(rows.is_sorted_by(|left, right| left[..7] < right[..7]), "each once, by code");
+        for row in rows.iter().filter(|row| !row.ends_with(" | yes |")) {
+            let code = u32::from_str_radix(&row[4..7], 16).unwrap();
+            assert!(find(code).is_none() && row.contains(" | no: "), "{row}");
+        }
+    }
+
+    #[test]
     fn attributes_are_laid_out_as_tpma_cc() {
         let create_primary = COMMANDS.iter().find(|command| command.name == "CreatePrimary").unwrap();
         assert_eq!(create_primary.tpma_cc(), 0x1200_0131);

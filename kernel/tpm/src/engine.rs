@@ -218,14 +218,7 @@ impl<P: Platform> Tpm<P> {
         let audits = AuditHashes::before(&request, &self.state, &area);
         self.decrypt(&area, parameters.as_mut_bytes())?;
         let handler = command.handler.ok_or(ResponseCode::COMMAND_CODE)?;
-        let mut call = Call::new(
-            &mut self.state,
-            &mut self.platform,
-            command,
-            locality,
-            parsed.handles,
-            parameters.as_bytes(),
-        );
+        let mut call = Call::new(&mut self.state, locality, parsed.handles, parameters.as_bytes());
         handler(&mut call)?;
         let response_handle = call.response_handle;
         let mut response = core::mem::take(&mut call.response);

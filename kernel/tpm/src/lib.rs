@@ -8,7 +8,6 @@
 #![doc = include_str!("../doc/commands.md")]
 #![no_std]
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "structures that chapters of Part 3 still to come will use")]
 #![cfg_attr(
     not(test),
     deny(

@@ -96,7 +96,7 @@ pub fn validate_keys(
     }
     match (&public.parameters, &public.unique) {
         (Parameters::Rsa(rsa), Unique::Modulus(modulus)) => {
-            validate_rsa(public, rsa, modulus.as_bytes(), sensitive, blame_public, blame_sensitive)?;
+            validate_rsa(rsa, modulus.as_bytes(), sensitive, blame_public, blame_sensitive)?;
         }
         (Parameters::Ecc(ecc), Unique::Point(point)) => {
             validate_ecc(public, *ecc, point, sensitive, blame_public)?;
@@ -122,7 +122,6 @@ pub fn validate_keys(
 }
 
 fn validate_rsa(
-    public: &Public,
     rsa: &RsaParameters,
     modulus: &[u8],
     sensitive: Option<&Sensitive>,
@@ -146,7 +145,6 @@ fn validate_rsa(
         let key = RsaPublicKey::new(modulus, rsa.exponent).ok_or(ResponseCode::BINDING)?;
         RsaPrivateKey::from_prime(&key, prime).map_err(|_| ResponseCode::BINDING)?;
     }
-    let _ = public;
     Ok(())
 }
 

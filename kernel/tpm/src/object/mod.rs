@@ -63,11 +63,6 @@ impl Object {
     pub fn is_derivation_parent(&self) -> bool {
         self.is_parent() && self.public.object_type() == ObjectType::KeyedHash
     }
-
-    /// The authorization value, without trailing zeros.
-    pub fn auth(&self) -> Secret {
-        self.sensitive.as_ref().map_or_else(Secret::new, |sensitive| sensitive.auth.without_trailing_zeros())
-    }
 }
 
 impl Marshal for Object {

@@ -15,6 +15,7 @@ macro_rules! attributes {
             #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
             pub struct $name(pub $raw);
 
+            #[allow(dead_code, reason = "not every word is asked for single bits")]
             impl $name {
                 $( pub const $bit: Self = Self($value); )*
 

@@ -10,6 +10,7 @@ macro_rules! numbered {
             #[derive(Debug, Clone, Copy, PartialEq, Eq)]
             pub enum $name { $( $row, )+ }
 
+            #[allow(dead_code, reason = "not every number is answered")]
             impl $name {
                 pub const fn to_wire(self) -> $raw {
                     match self { $( Self::$row => $value, )+ }

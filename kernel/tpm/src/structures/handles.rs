@@ -33,11 +33,9 @@ impl Handle {
     pub const PLATFORM: Self = Self(0x4000_000C);
     pub const PLATFORM_NV: Self = Self(0x4000_000D);
 
-    pub const NV_FIRST: Self = Self(0x0100_0000);
     pub const HMAC_SESSION_FIRST: Self = Self(0x0200_0000);
     pub const POLICY_SESSION_FIRST: Self = Self(0x0300_0000);
     pub const TRANSIENT_FIRST: Self = Self(0x8000_0000);
-    pub const PERSISTENT_FIRST: Self = Self(0x8100_0000);
     pub const PLATFORM_PERSISTENT_FIRST: Self = Self(0x8180_0000);
 
     /// The permanent handles that this TPM has, in order.
@@ -125,8 +123,6 @@ pub enum HandleKind {
     HierarchyPolicy,
     /// TPMI_RH_PLATFORM.
     Platform,
-    /// TPMI_RH_ENDORSEMENT+.
-    EndorsementOrNull,
     /// TPMI_RH_ENDORSEMENT.
     Endorsement,
     /// TPMI_RH_PROVISION: owner or platform.
@@ -174,7 +170,6 @@ impl HandleKind {
             Self::BaseHierarchy => base_hierarchy,
             Self::HierarchyAuth | Self::HierarchyPolicy => base_hierarchy || handle == Handle::LOCKOUT,
             Self::Platform => handle == Handle::PLATFORM,
-            Self::EndorsementOrNull => handle == Handle::ENDORSEMENT || handle.is_null(),
             Self::Endorsement => handle == Handle::ENDORSEMENT,
             Self::Provision => matches!(handle, Handle::OWNER | Handle::PLATFORM),
             Self::Clear => matches!(handle, Handle::LOCKOUT | Handle::PLATFORM),

@@ -26,9 +26,7 @@ pub const MAX_PRIVATE_BYTES: usize = 1024;
 pub const MAX_ENCRYPTED_SECRET_BYTES: usize = MAX_RSA_KEY_BYTES;
 /// TPM2B_ID_OBJECT: an integrity value and an encrypted credential.
 pub const MAX_ID_OBJECT_BYTES: usize = 2 * (MAX_DIGEST_BYTES + 2);
-pub const MAX_TIMEOUT_BYTES: usize = 8;
 pub const MAX_TEMPLATE_BYTES: usize = 1024;
-pub const MAX_ATTEST_BYTES: usize = 1024;
 
 pub const HASH_COUNT: usize = 4;
 pub const PCR_COUNT: usize = 24;

@@ -210,10 +210,6 @@ pub enum KeyedHashScheme {
 }
 
 impl KeyedHashScheme {
-    pub const fn is_null(self) -> bool {
-        matches!(self, Self::Null)
-    }
-
     pub const fn hash(self) -> Option<HashAlgorithm> {
         match self {
             Self::Null => None,
