@@ -66,6 +66,9 @@ pub struct RunArguments {
     /// A file for the guest's fw_cfg device
     #[arg(long = "fw-cfg", value_name = "name=NAME,file=FILE")]
     pub fw_cfg: Vec<String>,
+    /// The host changes a bit in the first 4 KiB of this fw_cfg file between the first and the second time that the guest reads them
+    #[arg(long, value_name = "NAME", value_parser = parse_file_name)]
+    pub changing_file: Option<String>,
     /// A kernel (bzImage) for guest firmware that looks for one, as QEMU's -kernel
     #[arg(long, value_name = "BZIMAGE")]
     pub kernel: Option<PathBuf>,
@@ -157,6 +160,14 @@ impl EndorsementKind {
 /// The host's words in a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostData(pub [u8; 32]);
+
+/// A file's name goes to the monitor on a line of its own.
+fn parse_file_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("a name of a fw_cfg file is needed".into());
+    }
+    Ok(text.to_owned())
+}
 
 fn parse_host_data(text: &str) -> Result<HostData, String> {
     let wrong = || format!("'{text}' is not up to 32 bytes in hexadecimal");

@@ -149,6 +149,7 @@ fn settings_text(
         ("ram", ranges(&memory.ram)),
         ("firmware", ranges(&launch.firmware)),
         ("ledger", format!("{:x}", ledger.unwrap_or(0))),
+        ("changing_file", arguments.changing_file.clone().unwrap_or_default()),
         ("strict", flag(!arguments.lenient).into()),
         ("counted", flag(arguments.icount).into()),
         ("trace", flag(arguments.trace.is_some()).into()),

@@ -26,6 +26,8 @@ pub struct Settings {
     pub firmware: Vec<MemoryRange>,
     /// Where our firmware says in its own memory where its page ledger is; 0 if that is not known.
     pub ledger: u64,
+    /// The fw_cfg file that changes between two reads; empty for none.
+    pub changing_file: String,
     /// A violation ends the run.
     pub strict: bool,
     /// Ticks are instructions.
@@ -81,6 +83,7 @@ impl Settings {
             ram: ranges(value("ram")?).ok_or_else(|| odd("ram"))?,
             firmware: ranges(value("firmware")?).ok_or_else(|| odd("firmware"))?,
             ledger: u64::from_str_radix(value("ledger")?, 16).map_err(|_| odd("ledger"))?,
+            changing_file: value("changing_file")?.into(),
             strict: flag("strict")?,
             is_counted: flag("counted")?,
             trace: flag("trace")?,

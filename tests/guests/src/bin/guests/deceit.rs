@@ -25,6 +25,8 @@ pub fn apply(deceit: Deceit, blobs: &mut Blobs, folder: &Path) -> io::Result<()>
         }
     };
     match deceit {
+        // The blob is right; the machine plays the host ([`options`]).
+        Deceit::KernelChanging => {}
         Deceit::KernelMissing => blobs.kernel = None,
         Deceit::KernelChanged => blobs.kernel = change_kernel(blobs, |path| changed(path, &flip_last))?,
         Deceit::HeaderChanged => {
@@ -40,6 +42,14 @@ pub fn apply(deceit: Deceit, blobs: &mut Blobs, folder: &Path) -> io::Result<()>
         Deceit::CommandLineChanged => blobs.command_line = changed(&blobs.command_line, &flip_last)?,
     }
     Ok(())
+}
+
+/// What the machine has to do for a deceit.
+pub fn options(deceit: Deceit) -> &'static [&'static str] {
+    match deceit {
+        Deceit::KernelChanging => &["--changing-file", "opt/org.vouchsafe/kernel"],
+        _ => &[],
+    }
 }
 
 fn change_kernel(

@@ -198,8 +198,11 @@ fn options(row: &Row, disk: &Path) -> Vec<String> {
         row.vcpus.to_string(),
         "--memory".to_owned(),
         format!("{}M", row.memory_mib),
-        "--".to_owned(),
     ];
+    if let Ending::Refused(deceit) = row.ending {
+        options.extend(deceit::options(deceit).iter().map(|option| (*option).to_owned()));
+    }
+    options.push("--".to_owned());
     options.extend(devices);
     options
 }

@@ -29,6 +29,8 @@ pub enum Deceit {
     KernelChanged,
     /// The kernel's header differs.
     HeaderChanged,
+    /// The kernel's header differs when it is read for the first time only.
+    KernelChanging,
     /// The initrd has one byte more.
     InitrdLonger,
     /// The initrd has one byte less.
@@ -153,6 +155,7 @@ pub const ROWS: &[Row] = &[
     refused("a_missing_kernel_is_refused", Deceit::KernelMissing),
     refused("a_changed_kernel_is_refused", Deceit::KernelChanged),
     refused("a_changed_kernel_header_is_refused", Deceit::HeaderChanged),
+    refused("a_kernel_header_that_changes_between_reads_is_refused", Deceit::KernelChanging),
     refused("an_initrd_that_is_too_long_is_refused", Deceit::InitrdLonger),
     refused("an_initrd_that_is_too_short_is_refused", Deceit::InitrdShorter),
     refused("a_changed_initrd_is_refused", Deceit::InitrdChanged),

@@ -23,6 +23,8 @@ const SETUP_DATA: u16 = 0x18;
 /// Offset in a bzImage of the number of its real-mode sectors, and bytes of one.
 const SETUP_SECTORS: usize = 0x1f1;
 const SECTOR: usize = 512;
+/// The byte of a changing file: in the setup header of a bzImage, part of the version's address.
+const CHANGING_BYTE: u64 = 0x20e;
 const E820_RAM: u32 = 1;
 const MADT_SIGNATURE: &[u8; 4] = b"APIC";
 const DMAR_SIGNATURE: &[u8; 4] = b"DMAR";
@@ -42,6 +44,8 @@ pub struct View {
     /// Items that the monitor serves itself.
     own: BTreeMap<u16, Vec<u8>>,
     madt: Option<Vec<u8>>,
+    /// The item whose start differs when it is read for the first time.
+    changing: Option<u16>,
     key: u16,
     offset: usize,
     dma_high: u32,
@@ -65,7 +69,8 @@ impl View {
             own.insert(file.key, tables);
         }
         own.extend(boot_items());
-        Self { own, madt, key: 0, offset: 0, dma_high: 0 }
+        let changing = fw_cfg::find(&settings.changing_file).map(|file| file.key);
+        Self { own, madt, changing, key: 0, offset: 0, dma_high: 0 }
     }
 
     /// The MADT as the guest sees it.
@@ -137,8 +142,16 @@ impl World {
             else {
                 return false;
             };
+            let changes =
+                control & DMA_SELECT != 0 && view.changing.take_if(|key| *key == view.key).is_some();
             // SAFETY: the buffer is guest memory (`device_may_access`), which QEMU may overwrite.
-            return unsafe { fw_cfg::transfer(control, host, length) };
+            let done = unsafe { fw_cfg::transfer(control, host, length) };
+            if changes {
+                let mut byte = [0];
+                self.memory.read(buffer + CHANGING_BYTE, &mut byte);
+                self.memory.write(buffer + CHANGING_BYTE, &[byte[0] ^ 1]);
+            }
+            return done;
         };
         let start = view.offset.min(item.len());
         let end = (view.offset + length as usize).min(item.len());
