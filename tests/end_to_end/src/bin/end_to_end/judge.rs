@@ -47,7 +47,7 @@ impl Judge<'_> {
     }
 
     fn start(&self, run: &Run, suffix: &str, image: &Path) -> io::Result<Ended> {
-        let mut options: Vec<String> = run.options.iter().map(|option| (*option).to_owned()).collect();
+        let mut options = Vec::new();
         for (file, text) in run.files {
             let path = self.logs.join(format!("{}.{file}", run.name));
             fs::write(&path, text)?;
@@ -63,6 +63,8 @@ impl Judge<'_> {
                 options.extend(["--symbols".to_owned(), self.built.firmware(program).display().to_string()]);
             }
         }
+        // Last, as they may end in QEMU's own.
+        options.extend(run.options.iter().map(|option| (*option).to_owned()));
         emulator::run(self.built, self.logs, &format!("{}{suffix}", run.name), image, &options, run.seconds)
     }
 
