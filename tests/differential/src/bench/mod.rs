@@ -2,12 +2,18 @@
 //!
 //! Each figure is the median of our times over the median of swtpm's. Samples of the two alternate, so that what else
 //! the machine does hits both. Both keep their state in files of the same folder, in memory where that is possible.
+//!
+//! Everything runs on one core: the client, our server's threads and swtpm. A command and its response take turns, so nothing
+//! is lost by that. On several cores the scheduler decides for each of the two whether it wakes on the client's core or on one
+//! that sleeps; in a virtual machine the latter costs some 50 us, several times what a small command takes, and either of the
+//! two could lose a figure by it.
 
 mod cases;
 mod client;
 mod size;
 
 use client::{Client, Failure};
+use rustix::thread::CpuSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,6 +39,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
+    stay_on_one_core().map_err(|error| format!("cannot stay on one core: {error}"))?;
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
     let mut ours = client::ours(folder.path())?;
@@ -53,6 +60,13 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         Err(reason) => eprintln!("tpm_bench: no tpm_engine_bytes: {reason}"),
     }
     Ok(())
+}
+
+/// Keeps this thread, and every thread and program that it starts, on the core where it runs now.
+fn stay_on_one_core() -> std::io::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(rustix::thread::sched_getcpu());
+    Ok(rustix::thread::sched_setaffinity(None, &cores)?)
 }
 
 fn measure(case: &Case, ours: &mut Client, theirs: &mut Client) -> Result<f64, Failure> {
@@ -87,6 +101,18 @@ mod tests {
     fn one_slow_sample_does_not_move_the_median() {
         let times = [3, 900, 1, 2, 4].map(Duration::from_millis);
         assert_eq!(median(times.to_vec()), Duration::from_millis(3));
+    }
+
+    #[test]
+    fn what_is_started_stays_on_the_core_of_its_starter() {
+        let thread = std::thread::spawn(|| {
+            stay_on_one_core()?;
+            let started = std::thread::spawn(|| rustix::thread::sched_getaffinity(None));
+            Ok::<_, std::io::Error>((rustix::thread::sched_getaffinity(None)?, started.join()))
+        });
+        let (own, started) = thread.join().unwrap().unwrap();
+        assert_eq!(own.count(), 1);
+        assert_eq!(started.unwrap().unwrap(), own);
     }
 
     #[test]
