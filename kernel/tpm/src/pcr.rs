@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use crate::crypto::hash::{Digest, HashAlgorithm, Hasher, hash};
+use crate::crypto::hash::{Digest, HashAlgorithm, Hasher, LONGEST_DIGEST_BYTES, hash};
 use crate::hierarchy::Policy;
 use crate::structures::handles::Handle;
 use crate::structures::limits::PCR_COUNT;
@@ -56,7 +56,9 @@ pub fn attributes(pcr: usize) -> PcrAttributes {
 #[derive(Debug, Clone)]
 pub struct Bank {
     pub allocation: PcrSelection,
-    values: Vec<Digest>,
+    /// Each as long as the bank's digest; what follows is not used. No secrets, so they are not wiped: that would be a third
+    /// of the time of an extension, since what may have to be undone is copied.
+    values: [[u8; LONGEST_DIGEST_BYTES]; PCR_COUNT],
 }
 
 /// All PCRs.
@@ -80,7 +82,7 @@ impl Default for Pcrs {
                 HashAlgorithm::Sha256 | HashAlgorithm::Sha384 => PcrSelection::all(*hash),
                 HashAlgorithm::Sha1 | HashAlgorithm::Sha512 => PcrSelection::none(*hash),
             },
-            values: alloc::vec![Digest::zero(*hash); PCR_COUNT],
+            values: [[0; LONGEST_DIGEST_BYTES]; PCR_COUNT],
         };
         Self {
             banks: BANKS.iter().map(bank).collect(),
@@ -95,26 +97,25 @@ impl Default for Pcrs {
 
 impl Pcrs {
     /// The value of a PCR, `None` where it is not allocated.
-    pub fn value(&self, hash: HashAlgorithm, pcr: usize) -> Option<&Digest> {
+    pub fn value(&self, hash: HashAlgorithm, pcr: usize) -> Option<&[u8]> {
         let bank = self.banks.iter().find(|bank| bank.allocation.hash == hash)?;
-        if bank.allocation.selects(pcr) { bank.values.get(pcr) } else { None }
+        let value = bank.values.get(pcr).filter(|_| bank.allocation.selects(pcr))?;
+        value.get(..hash.digest_bytes())
     }
 
     /// Overwrites the value of an allocated PCR.
     pub fn set_value(&mut self, hash: HashAlgorithm, pcr: usize, value: &[u8]) {
         let bank =
             self.banks.iter_mut().find(|bank| bank.allocation.hash == hash && bank.allocation.selects(pcr));
-        if let (Some(slot), Some(value)) =
-            (bank.and_then(|bank| bank.values.get_mut(pcr)), Digest::from_slice(value))
-        {
-            *slot = value;
+        if let Some(slot) = bank.and_then(|bank| bank.values.get_mut(pcr)) {
+            slot.iter_mut().zip(value).for_each(|(to, from)| *to = *from);
         }
     }
 
     /// Extends a PCR in one bank; nothing happens where it is not allocated.
     pub fn extend(&mut self, hash_algorithm: HashAlgorithm, pcr: usize, digest: &[u8]) {
         if let Some(old) = self.value(hash_algorithm, pcr) {
-            let new = hash(hash_algorithm, &[old.as_bytes(), digest]);
+            let new = hash(hash_algorithm, &[old, digest]);
             self.set_value(hash_algorithm, pcr, new.as_bytes());
             self.changed(pcr);
         }
@@ -128,9 +129,8 @@ impl Pcrs {
 
     fn fill(&mut self, pcr: usize, with: u8) {
         for bank in &mut self.banks {
-            let bytes = alloc::vec![with; bank.allocation.hash.digest_bytes()];
-            if let (Some(slot), Some(value)) = (bank.values.get_mut(pcr), Digest::from_slice(&bytes)) {
-                *slot = value;
+            if let Some(slot) = bank.values.get_mut(pcr) {
+                *slot = [with; LONGEST_DIGEST_BYTES];
             }
         }
     }
@@ -200,7 +200,7 @@ impl Pcrs {
         for selection in &selection.0 {
             for pcr in selection.pcrs() {
                 if let Some(value) = self.value(selection.hash, pcr) {
-                    hasher.update(value.as_bytes());
+                    hasher.update(value);
                 }
             }
         }

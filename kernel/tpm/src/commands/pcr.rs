@@ -52,7 +52,7 @@ fn pcr_read(call: &mut Call<'_>) -> Result<()> {
         let mut selected = PcrSelection::none(wanted.hash);
         for pcr in wanted.pcrs() {
             if let Some(value) = pcrs.value(wanted.hash, pcr).filter(|_| digests.0.len() < MAX_DIGEST_LIST) {
-                digests.0.push(DigestBuffer::from(value.as_bytes()));
+                digests.0.push(DigestBuffer::from(value));
                 selected.set(pcr, true);
             }
         }

@@ -148,7 +148,7 @@ impl State {
         for pcr in (0..PCR_COUNT).filter(|pcr| attributes(*pcr).saved) {
             for bank in BANKS {
                 if let Some(value) = self.pcrs.value(bank, pcr) {
-                    out.extend_from_slice(value.as_bytes());
+                    out.extend_from_slice(value);
                 }
             }
         }
