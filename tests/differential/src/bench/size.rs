@@ -44,7 +44,7 @@ pub fn engine_bytes() -> Result<u64, String> {
     let total: u64 = file
         .symbols()
         .filter(|symbol| symbol.kind() == SymbolKind::Text)
-        .filter(|symbol| symbol.name().is_ok_and(|name| is_of_the_engine(name)))
+        .filter(|symbol| symbol.name().is_ok_and(is_of_the_engine))
         .map(|symbol| symbol.size())
         .sum();
     if total == 0 { Err(format!("{} does not hold the engine", path.display())) } else { Ok(total) }
