@@ -34,6 +34,6 @@ fn main() -> ExitCode {
 fn run(arguments: &RunArguments) -> Result<u8, machine::RunError> {
     let image = std::fs::read(&arguments.image)
         .map_err(|error| machine::RunError::File(machine::name(&arguments.image), error))?;
-    let plan = plan::encode(&image).map_err(machine::RunError::Image)?;
+    let plan = plan::encode(&image, arguments.smp).map_err(machine::RunError::Image)?;
     machine::run(arguments, &plan)
 }

@@ -1,5 +1,6 @@
 //! From an IGVM file to the monitor's launch plan, by the loader rules of QEMU and KVM (crate `igvm`).
 
+use crate::qemu::CPU_SIGNATURE;
 use igvm::file::ParameterKind;
 use igvm::launch::{LaunchError, LaunchPage, LaunchPlan};
 use model::plan::{Command, Parameter, PlanWriter};
@@ -16,9 +17,13 @@ pub struct Launch {
     pub firmware: Vec<(u64, u64)>,
 }
 
-/// Encodes the launch of an image.
-pub fn encode(image: &[u8]) -> Result<Launch, LaunchError> {
-    let plan = LaunchPlan::of_bytes(image)?;
+/// Encodes the launch of an image on a machine with `vcpus` vCPUs. Like KVM it launches and measures the registers of each: those of the
+/// file, and the reset state of a processor for the others.
+pub fn encode(image: &[u8], vcpus: u32) -> Result<Launch, LaunchError> {
+    Ok(encode_plan(&LaunchPlan::of_bytes(image)?, vcpus))
+}
+
+fn encode_plan(plan: &LaunchPlan, vcpus: u32) -> Launch {
     let mut writer = PlanWriter::default();
     writer.push(&Command::Policy(plan.policy.0));
     for parameter in &plan.parameters {
@@ -31,12 +36,9 @@ pub fn encode(image: &[u8]) -> Result<Launch, LaunchError> {
     for run in runs(&plan.pages) {
         push_run(&mut writer, run);
     }
-    for (index, vmsa) in &plan.vmsas {
-        writer.push(&Command::Vmsa {
-            index: u32::from(*index),
-            address: KVM_VMSA_ADDRESS,
-            data: vmsa.as_bytes(),
-        });
+    for (index, vcpu) in (0..vcpus).zip(0..=u16::MAX) {
+        let vmsa = plan.vmsa(vcpu, CPU_SIGNATURE);
+        writer.push(&Command::Vmsa { index, address: KVM_VMSA_ADDRESS, data: vmsa.as_bytes() });
     }
     if let Some((block, authentication)) = &plan.id_block {
         let mut data = block.as_bytes().to_vec();
@@ -45,7 +47,7 @@ pub fn encode(image: &[u8]) -> Result<Launch, LaunchError> {
         writer.push(&Command::IdBlock { data: &data, author_key });
     }
     let firmware = plan.required_memory.iter().map(|(start, bytes)| (*start, start.saturating_add(*bytes)));
-    Ok(Launch { commands: writer.finish(), firmware: firmware.collect() })
+    Launch { commands: writer.finish(), firmware: firmware.collect() }
 }
 
 fn kind(kind: ParameterKind) -> Parameter {
@@ -78,4 +80,49 @@ fn push_run(writer: &mut PlanWriter, run: &[LaunchPage]) {
         length: run.len() as u64 * PAGE,
         data: &data[..used],
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use snp_abi::launch::LaunchDigest;
+    use snp_abi::policy::GuestPolicy;
+    use snp_abi::vmsa::Vmsa;
+    use std::collections::BTreeMap;
+    use zerocopy::FromZeros;
+
+    /// The digest of the VMSAs that the monitor is told to launch, and how many they are.
+    fn launched(commands: &[u8]) -> ([u8; 48], usize) {
+        let mut digest = LaunchDigest::new();
+        let mut count = 0;
+        for command in model::plan::read(commands).unwrap() {
+            if let Command::Vmsa { index, address, data } = command {
+                assert_eq!(index as usize, count);
+                digest.add_page(PageType::Vmsa, address, data.first_chunk().unwrap());
+                count += 1;
+            }
+        }
+        (digest.bytes(), count)
+    }
+
+    #[test]
+    fn the_registers_of_every_vcpu_are_launched_and_no_others() {
+        let mut boot = Vmsa::new_zeroed();
+        (boot.rip, boot.sev_features) = (0x1000, 1);
+        let mut second = boot.clone();
+        second.rip = 0x2000;
+        let plan = LaunchPlan {
+            policy: GuestPolicy::DEFAULT,
+            id_block: None,
+            required_memory: Vec::new(),
+            parameters: Vec::new(),
+            pages: Vec::new(),
+            vmsas: BTreeMap::from([(0, Box::new(boot)), (1, Box::new(second))]),
+            warnings: Vec::new(),
+        };
+        for vcpus in [1, 2, 4] {
+            let (digest, count) = launched(&encode_plan(&plan, u32::from(vcpus)).commands);
+            assert_eq!((digest, count), (plan.digest(vcpus, CPU_SIGNATURE), usize::from(vcpus)));
+        }
+    }
 }

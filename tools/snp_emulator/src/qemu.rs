@@ -18,6 +18,11 @@ const VIRTIO_DEVICES: [&str; 5] =
 /// Oldest QEMU with what the monitor needs (x2APIC under TCG, complete SVM intercepts).
 pub const LEAST_VERSION: (u32, u32) = (9, 0);
 
+/// The processors. 5-level nested tables reach C-bit 51; physical addresses must be given, the default makes VMRUN fail.
+const PROCESSOR: &str = "EPYC-Milan,phys-bits=52,+la57,+x2apic";
+/// Their CPUID leaf 1 EAX (family 25, model 1, stepping 1), which is in RDX after a reset.
+pub const CPU_SIGNATURE: u32 = 0x00a0_0f11;
+
 /// Where memory lies.
 pub struct MemoryLayout {
     /// Guest RAM, as (start, end).
@@ -67,8 +72,7 @@ pub fn command(arguments: &RunArguments, memory: &MemoryLayout, paths: &Paths<'_
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-machine", machine, "-accel", accelerator])
-        // 5-level nested tables reach C-bit 51; physical addresses must be given, the default makes VMRUN fail.
-        .args(["-cpu", "EPYC-Milan,phys-bits=52,+la57,+x2apic"])
+        .args(["-cpu", PROCESSOR])
         .args(["-smp", &processors.to_string()])
         .args(["-m", &format!("{}M", memory.total >> 20)])
         .arg("-kernel")

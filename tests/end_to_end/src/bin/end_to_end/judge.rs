@@ -15,6 +15,9 @@ use std::time::Duration;
 /// fw_cfg files through which the test guest is told what to do.
 const TEST_FILES: &str = "opt/org.vouchsafe.test";
 
+/// CPUID leaf 1 EAX of the machine's processors.
+const CPU_SIGNATURE: &str = "0xa00f11";
+
 /// What a judge needs.
 pub struct Judge<'a> {
     /// The built things.
@@ -105,7 +108,7 @@ impl Judge<'_> {
             Expect::Cases => {
                 nothing_was_helped_along(ended)?;
                 ended.ledger_agrees()?;
-                self.digest_is_measured(image, ended)
+                self.digest_is_measured(run, image, ended)
             }
             Expect::SameTwice | Expect::AnotherTpm => Ok(()),
             Expect::Evidence => {
@@ -116,10 +119,13 @@ impl Judge<'_> {
         }
     }
 
-    /// The machine launched what `igvm-image measure` says.
-    fn digest_is_measured(&self, image: &Path, ended: &Ended) -> Result<(), String> {
+    /// The machine launched what `igvm-image measure` says about so many vCPUs.
+    fn digest_is_measured(&self, run: &Run, image: &Path, ended: &Ended) -> Result<(), String> {
         let launched = ended.message("launch digest ").ok_or("the machine does not say what it launched")?;
-        let output = Command::new(self.built.tool("igvm-image")).arg("measure").arg(image).output();
+        let vcpus = run.options.iter().skip_while(|option| **option != "--smp").nth(1).unwrap_or(&"1");
+        let mut measure = Command::new(self.built.tool("igvm-image"));
+        measure.arg("measure").arg(image).args(["--cpu-signature", CPU_SIGNATURE, "--vcpus", vcpus]);
+        let output = measure.output();
         let output = output.map_err(|error| format!("igvm-image: {error}"))?;
         let measured = String::from_utf8_lossy(&output.stdout);
         if measured.trim() == launched {
