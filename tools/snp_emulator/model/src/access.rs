@@ -159,11 +159,12 @@ impl Machine {
         let mut alike = Alike([0; 8]);
         let Some(wanted) = self.rmp.entry(address).copied() else { return alike };
         let first = address & !(LARGE_PAGE_BYTES - 1);
+        let is_any_stale = self.stale.first_in(first, LARGE_PAGE_BYTES).is_some();
         for number in 0..PAGES_IN_LARGE_PAGE {
             let page = first + number * PAGE_BYTES;
             let itself = page == address & !(PAGE_BYTES - 1);
             // An access to a page with old translations must be seen.
-            if !itself && self.stale.first_in(page, PAGE_BYTES).is_some() {
+            if !itself && is_any_stale && self.stale.first_in(page, PAGE_BYTES).is_some() {
                 continue;
             }
             let Some(entry) = self.rmp.entry_mut(page).filter(|entry| itself || entry.same_rights(&wanted))

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use model::rmp::MemoryRange;
 
 /// Positions in a page that [`model::Contents::scramble`] marks, and the distance between them in bytes.
-const MARKS: u64 = 8;
+const MARKS: usize = 8;
 const MARK_DISTANCE: u64 = 0x208;
 const PAGE: u64 = 4096;
 
@@ -67,31 +67,35 @@ impl Backing {
 
     /// Reads a little-endian `u64`.
     pub fn read_u64(&self, guest: u64) -> Option<u64> {
+        if guest.is_multiple_of(8) {
+            return self.host(guest).map(physical::read_u64);
+        }
         let mut bytes = [0; 8];
         self.read(guest, &mut bytes).then(|| u64::from_le_bytes(bytes))
     }
 }
 
-/// The value that stands at a marked position of a page whose contents mean nothing.
-fn mark(guest: u64) -> u64 {
-    (guest ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1
+/// The values that stand at the marked positions of a page whose contents mean nothing.
+fn marks(page: u64) -> [u64; MARKS] {
+    core::array::from_fn(|index| {
+        let at = page + index as u64 * MARK_DISTANCE;
+        (at ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1
+    })
 }
 
 impl model::Contents for Backing {
     fn scramble(&mut self, address: u64, bytes: u64) {
         for page in (address..address + bytes).step_by(PAGE as usize) {
-            let Some(host) = self.host(page) else { continue };
-            for position in (0..MARKS).map(|index| index * MARK_DISTANCE) {
-                physical::write_u64(host + position, mark(page + position));
+            if let Some(host) = self.host(page) {
+                physical::write_spread(host, MARK_DISTANCE, marks(page));
             }
         }
     }
 
     fn is_scrambled(&self, address: u64) -> bool {
         let Some(host) = self.host(address) else { return false };
-        (0..MARKS)
-            .map(|index| index * MARK_DISTANCE)
-            .any(|position| physical::read_u64(host + position) == mark(address + position))
+        let found: [u64; MARKS] = physical::read_spread(host, MARK_DISTANCE);
+        found.iter().zip(marks(address)).any(|(found, mark)| *found == mark)
     }
 
     fn read(&self, address: u64, bytes: &mut [u8]) -> bool {

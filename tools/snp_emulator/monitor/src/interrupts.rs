@@ -27,13 +27,13 @@ const GS_BASE: u32 = 0xc000_0101;
 /// What arrived at a processor; GS points to it, so that the stubs need one instruction.
 #[repr(C)]
 struct Pending {
-    /// Vectors that were not injected yet: one byte each.
-    vectors: [AtomicU8; 256],
+    /// Vectors that were not injected yet: one bit each.
+    vectors: [AtomicU64; 4],
     /// NMIs so far.
     nmis: AtomicU64,
 }
 static PENDING: [Pending; MAX_PROCESSORS] =
-    [const { Pending { vectors: [const { AtomicU8::new(0) }; 256], nmis: AtomicU64::new(0) } };
+    [const { Pending { vectors: [const { AtomicU64::new(0) }; 4], nmis: AtomicU64::new(0) } };
         MAX_PROCESSORS];
 
 global_asm!(
@@ -51,7 +51,7 @@ global_asm!(
     ".set vector, vector + 1",
     ".endr",
     "note_vector:",
-    "mov byte ptr gs:[rax], 1",
+    "lock bts qword ptr gs:[0], rax",
     "pop rax",
     "iretq",
     // HLT unless the byte at RDI is set; an NMI in between moves RIP to the end (nmi_stub).
@@ -75,7 +75,7 @@ unsafe extern "C" {
 #[unsafe(naked)]
 extern "C" fn nmi_stub() {
     naked_asm!(
-        "inc qword ptr gs:[256]",
+        "inc qword ptr gs:[32]",
         "push rax",
         "push rcx",
         "lea rax, [rip + idle_start]",
@@ -193,21 +193,29 @@ pub fn load_tables(processor: usize) {
 
 /// The highest vector that waits for injection on `processor`.
 pub fn highest_pending(processor: usize) -> Option<u8> {
-    let pending = &PENDING[processor].vectors;
-    (FIRST_EXTERNAL..256)
-        .rev()
-        .find(|vector| pending[*vector].load(Ordering::SeqCst) != 0)
-        .map(|vector| vector as u8)
+    let words = PENDING[processor].vectors.iter().enumerate().rev();
+    words.map(|(index, word)| (index, word.load(Ordering::SeqCst))).find(|(_, word)| *word != 0).map(
+        |(index, word)| {
+            let vector = 64 * index + word.ilog2() as usize;
+            vector as u8
+        },
+    )
+}
+
+fn bit(vector: u8) -> (usize, u64) {
+    (usize::from(vector / 64), 1 << (vector % 64))
 }
 
 /// Forgets a vector that was injected.
 pub fn clear_pending(processor: usize, vector: u8) {
-    PENDING[processor].vectors[usize::from(vector)].store(0, Ordering::SeqCst);
+    let (word, bit) = bit(vector);
+    PENDING[processor].vectors[word].fetch_and(!bit, Ordering::SeqCst);
 }
 
 /// Notes a vector that must be injected (again).
 pub fn set_pending(processor: usize, vector: u8) {
-    PENDING[processor].vectors[usize::from(vector)].store(1, Ordering::SeqCst);
+    let (word, bit) = bit(vector);
+    PENDING[processor].vectors[word].fetch_or(bit, Ordering::SeqCst);
 }
 
 /// NMIs that a processor took so far.

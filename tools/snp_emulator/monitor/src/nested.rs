@@ -61,6 +61,17 @@ fn write_entry(table: u64, index: u64, entry: u64) {
     unsafe { ((table + index * 8) as *mut u64).write_volatile(entry) };
 }
 
+fn leaf_entry(host: u64, rights: Rights) -> u64 {
+    let mut entry = host | PRESENT | USER;
+    if rights.write {
+        entry |= WRITABLE;
+    }
+    if !rights.execute {
+        entry |= NO_EXECUTE;
+    }
+    entry
+}
+
 impl NestedTables {
     /// Makes empty tables for vCPUs.
     pub fn new() -> Self {
@@ -79,24 +90,27 @@ impl NestedTables {
 
     /// Maps one page; what was mapped there before is replaced.
     pub fn map(&mut self, guest: u64, host: u64, size: MapSize, rights: Rights) {
-        let mut entry = host | PRESENT | USER;
-        if rights.write {
-            entry |= WRITABLE;
-        }
-        if !rights.execute {
-            entry |= NO_EXECUTE;
-        }
         match size {
-            MapSize::Small => self.set_leaf(guest, SMALL_LEVEL, entry),
-            MapSize::Large => self.set_leaf(guest, LARGE_LEVEL, entry | LARGE),
+            MapSize::Small => self.set_leaf(guest, SMALL_LEVEL, leaf_entry(host, rights)),
+            MapSize::Large => self.set_leaf(guest, LARGE_LEVEL, leaf_entry(host, rights) | LARGE),
         }
     }
 
-    fn set_leaf(&mut self, guest: u64, leaf: u32, entry: u64) {
-        let mut table = self.root;
-        for level in (leaf + 1..=self.levels).rev() {
-            table = self.table_below(table, guest, level);
+    /// Maps small pages of the 2 MiB at `guest`, given by number and host address; what was mapped there before is replaced.
+    pub fn map_some(&mut self, guest: u64, pages: impl Iterator<Item = (u64, u64)>, rights: Rights) {
+        let table = self.table_of(guest, SMALL_LEVEL);
+        for (number, host) in pages {
+            write_entry(table, number % 512, leaf_entry(host, rights));
         }
+    }
+
+    /// The table that holds the leaf of `guest` at this level; made where there is none.
+    fn table_of(&mut self, guest: u64, leaf: u32) -> u64 {
+        (leaf + 1..=self.levels).rev().fold(self.root, |table, level| self.table_below(table, guest, level))
+    }
+
+    fn set_leaf(&mut self, guest: u64, leaf: u32, entry: u64) {
+        let table = self.table_of(guest, leaf);
         let slot = index(guest, leaf);
         let old = read_entry(table, slot);
         write_entry(table, slot, entry);

@@ -98,3 +98,31 @@ scalar!(read_u8, write_u8, u8, reg_byte, "");
 scalar!(read_u16, write_u16, u16, reg, ":x");
 scalar!(read_u32, write_u32, u32, reg, ":e");
 scalar!(read_u64, write_u64, u64, reg, "");
+
+/// Reads `N` words that lie `distance` bytes apart, the first at `address`.
+#[track_caller]
+pub fn read_spread<const N: usize>(address: u64, distance: u64) -> [u64; N] {
+    check(address, distance * (N as u64 - 1) + 8);
+    let mut values = [0; N];
+    let mut at = address;
+    for value in &mut values {
+        // SAFETY: mapped and not Rust's (`check`); x86 allows any alignment.
+        unsafe {
+            asm!("mov {}, [{}]", out(reg) *value, in(reg) at, options(nostack, preserves_flags, readonly))
+        };
+        at += distance;
+    }
+    values
+}
+
+/// Writes words `distance` bytes apart, the first at `address`.
+#[track_caller]
+pub fn write_spread<const N: usize>(address: u64, distance: u64, values: [u64; N]) {
+    check(address, distance * (N as u64 - 1) + 8);
+    let mut at = address;
+    for value in values {
+        // SAFETY: as for the reads.
+        unsafe { asm!("mov [{}], {}", in(reg) at, in(reg) value, options(nostack, preserves_flags)) };
+        at += distance;
+    }
+}

@@ -27,7 +27,6 @@ const VMSA_SHADOW: u64 = 1 << 10;
 /// VMEXIT_INVALID as QEMU 10 shows it.
 const EXIT_INVALID: u64 = 0xffff_ffff;
 const GENERAL_REGISTERS: usize = offset_of!(Vmsa, rcx);
-const GENERAL_REGISTER_BYTES: usize = 0x78;
 
 /// The VMSA whose vector state is in the processor.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,6 +58,8 @@ impl Processor {
         exits::intercepts::apply(&mut vmcb, vcpu);
         let host_state = heap::frame(1);
         exits::intercepts::enable_svm(heap::frame(1));
+        // SAFETY: the page is this processor's for good, and SVM was enabled above.
+        unsafe { world_switch::save_host(host_state) };
         Self {
             vcpu,
             vmcb,
@@ -148,12 +149,8 @@ impl Processor {
         if self.loaded != Some(wanted) {
             self.exchange_vector_state(wanted, world);
         }
-        let mut save = [0; SAVE_AREA_BYTES];
-        physical::read_bytes(host, &mut save);
-        self.vmcb.set_save_area(&save);
-        let mut general = [0u8; GENERAL_REGISTER_BYTES];
-        physical::read_bytes(host + GENERAL_REGISTERS as u64, &mut general);
-        self.registers.load_vmsa(&general);
+        physical::read_bytes(host, self.vmcb.save_area());
+        physical::read_bytes(host + GENERAL_REGISTERS as u64, self.registers.in_vmsa());
         let control = physical::read_u64(host + offset_of!(Vmsa, vintr_ctrl) as u64);
         self.vmcb.write(vmcb::INTERRUPT_SHADOW, u64::from(control & VMSA_SHADOW != 0));
         let paging = translate::paging(&self.vmcb);
@@ -274,12 +271,11 @@ impl Processor {
 
     /// Moves VMCB and registers into the VMSA, as hardware does at every exit.
     fn store(&mut self, vmsa: u64) {
-        let mut save = [0; SAVE_AREA_BYTES];
-        self.vmcb.save_area(&mut save);
+        let save = self.vmcb.save_area();
         // The VMPL byte has no place in the VMCB; hardware keeps it.
         save[offset_of!(Vmsa, vmpl)] = self.vmpl.to_wire();
-        physical::write_bytes(vmsa, &save);
-        physical::write_bytes(vmsa + GENERAL_REGISTERS as u64, &self.registers.to_vmsa());
+        physical::write_bytes(vmsa, save);
+        physical::write_bytes(vmsa + GENERAL_REGISTERS as u64, self.registers.in_vmsa());
         let shadow = self.vmcb.read(vmcb::INTERRUPT_SHADOW) & 1;
         let priority = self.vmcb.read(vmcb::VIRTUAL_INTERRUPT) & VIRTUAL_PRIORITY_THRESHOLD;
         physical::write_u64(

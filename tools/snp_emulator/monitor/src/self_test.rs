@@ -192,7 +192,10 @@ impl Guest {
         exits::intercepts::apply(&mut vmcb, 0);
         vmcb.write(vmcb::NESTED_CR3, tables.root());
         exits::intercepts::enable_svm(heap::frame(1));
-        Self { vmcb, registers: Registers::default(), host_state: heap::frame(1), code }
+        let host_state = heap::frame(1);
+        // SAFETY: the page is this guest's for good, and SVM was enabled above.
+        unsafe { world_switch::save_host(host_state) };
+        Self { vmcb, registers: Registers::default(), host_state, code }
     }
 
     /// Runs code until its first exit.
@@ -202,7 +205,7 @@ impl Guest {
             unsafe { ((self.code + offset as u64) as *mut u8).write_volatile(*byte) };
         }
         self.registers = Registers { rdi: operand, rsi: other, ..Registers::default() };
-        self.vmcb.set_save_area(&state());
+        *self.vmcb.save_area() = state();
         self.vmcb.write(vmcb::EVENT_INJECTION, 0);
         self.vmcb.write(vmcb::INTERRUPT_SHADOW, 0);
         self.vmcb.write(vmcb::VIRTUAL_INTERRUPT, 1 << 24);
@@ -260,7 +263,7 @@ impl Guest {
             (open, 1 << 24, INJECTED_INTERRUPT, EXIT_SHUTDOWN, "an injected interrupt is delivered"),
         ] {
             self.start(HALT, 0, 0);
-            self.vmcb.set_save_area(&state());
+            *self.vmcb.save_area() = state();
             self.vmcb.write(vmcb::RFLAGS, flags);
             self.vmcb.write(vmcb::VIRTUAL_INTERRUPT, window);
             self.vmcb.write(vmcb::EVENT_INJECTION, event);

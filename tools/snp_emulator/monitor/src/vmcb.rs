@@ -111,17 +111,9 @@ impl Vmcb {
         unsafe { ((self.address + CPL as u64) as *mut u8).write_volatile(level) };
     }
 
-    /// Copies the VMSA-shaped part of the save area out.
-    pub fn save_area(&self, bytes: &mut [u8; SAVE_AREA_BYTES]) {
-        let source = (self.address + SAVE_AREA as u64) as *const [u8; SAVE_AREA_BYTES];
-        // SAFETY: the page is this object's and the part lies inside it.
-        *bytes = unsafe { source.read_volatile() };
-    }
-
-    /// Replaces the VMSA-shaped part of the save area.
-    pub fn set_save_area(&mut self, bytes: &[u8; SAVE_AREA_BYTES]) {
-        let target = (self.address + SAVE_AREA as u64) as *mut [u8; SAVE_AREA_BYTES];
-        // SAFETY: as for `save_area`.
-        unsafe { target.write_volatile(*bytes) };
+    /// The VMSA-shaped part of the save area, to copy a VMSA from or to.
+    pub fn save_area(&mut self) -> &mut [u8; SAVE_AREA_BYTES] {
+        // SAFETY: the page is this object's, which is borrowed, and the part lies inside it; the processor changes it only in VMRUN.
+        unsafe { &mut *((self.address + SAVE_AREA as u64) as *mut [u8; SAVE_AREA_BYTES]) }
     }
 }

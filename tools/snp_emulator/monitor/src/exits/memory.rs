@@ -91,11 +91,10 @@ fn map(
     // One fault maps all pages of the 2 MiB that are in the same state: faults are dear.
     let first = faulted & !(LARGE_PAGE_BYTES - 1);
     let alike = world.model.alike(faulted, cpu.vmpl);
-    for page in
-        (0..PAGES_IN_LARGE_PAGE).filter(|page| alike.contains(*page)).map(|page| first + page * PAGE_BYTES)
-    {
-        if let Some(host) = world.memory.host(page) {
-            world.tables(cpu.vmpl, paging).map(page | alias, host, MapSize::Small, rights);
-        }
-    }
+    let World { memory, tables, unpaged, .. } = world;
+    let tables = if paging { tables } else { unpaged };
+    let pages = (0..PAGES_IN_LARGE_PAGE)
+        .filter(|page| alike.contains(*page))
+        .filter_map(|page| memory.host(first + page * PAGE_BYTES).map(|host| (page, host)));
+    tables[cpu.vmpl.index()].map_some(first | alias, pages, rights);
 }
