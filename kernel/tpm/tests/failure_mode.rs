@@ -35,6 +35,31 @@ fn only_what_tells_about_the_failure_is_served() {
     assert_eq!(served, [GET_CAPABILITY, GET_TEST_RESULT]);
 }
 
+/// Part 3, TPM2_GetCapability: the properties that a failed TPM has to tell, and "no value" of others.
+#[test]
+fn a_failed_tpm_says_who_made_it_and_nothing_else() {
+    let mut healthy = Driver::started();
+    let mut tpm = failed();
+    let ask = |tpm: &mut Driver, capability: u32, property: u32, count: u32| {
+        let command = tpm.command(GET_CAPABILITY).u32(capability).u32(property).u32(count);
+        command.run().map(|answer| answer.parameters)
+    };
+    // TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2, from wherever it is asked, and no more after them.
+    let expected = ask(&mut healthy, 6, 0x105, 8).unwrap();
+    for property in [0, 0x100, 0x105] {
+        let told = ask(&mut tpm, 6, property, 1000).unwrap();
+        assert_eq!(told[..5], [0, 0, 0, 0, 6], "from {property:#x}");
+        assert_eq!(told[5..], expected[5..], "from {property:#x}");
+    }
+    for property in [0x10D, 0x200, u32::MAX] {
+        let told = ask(&mut tpm, 6, property, 1000).unwrap();
+        assert_eq!(told, [0, 0, 0, 0, 6, 0, 0, 0, 0], "from {property:#x}");
+    }
+    for capability in (0..=0x0C).filter(|capability| *capability != 6) {
+        assert_eq!(ask(&mut tpm, capability, 0, 1), Err(FAILURE), "capability {capability:#x}");
+    }
+}
+
 #[test]
 fn sessions_are_not_served() {
     let mut tpm = failed();

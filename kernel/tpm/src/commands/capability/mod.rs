@@ -27,12 +27,15 @@ pub const HANDLERS: &[(CommandCode, Handler)] = &[
 /// MAX_CAP_DATA: what is left of the buffer behind the capability and the count.
 const MAX_DATA_BYTES: usize = MAX_CAPABILITY_BYTES - 8;
 
-/// TPM2_GetCapability.
+/// TPM2_GetCapability: of a TPM that failed, only who made it.
 fn get_capability(call: &mut Call<'_>) -> Result<()> {
     let capability: Capability = call.parameter()?;
     let property: u32 = call.parameter()?;
     let count: u32 = call.parameter()?;
     call.end_of_parameters()?;
+    if call.state.failure.is_some() && capability != Capability::TpmProperties {
+        return Err(ResponseCode::FAILURE);
+    }
 
     let (more, list) = capability_data(call.state, capability, property, count)?;
     call.answer(&more);

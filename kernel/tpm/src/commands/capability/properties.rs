@@ -15,6 +15,9 @@ use crate::wire::Marshal;
 const FIXED: u32 = 0x100;
 const VARIABLE: u32 = 0x200;
 const GROUP: u32 = 0x100;
+/// TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2: what a TPM in failure mode still says (Part 3, TPM2_GetCapability). It
+/// might say more, but nothing else tells a diagnosis anything, and what failed may be what the rest is calculated from.
+const IDENTITY: core::ops::RangeInclusive<u32> = 0x105..=0x10C;
 
 /// TPMS_TAGGED_PROPERTY.
 struct Tagged(u32, u32);
@@ -35,7 +38,8 @@ pub fn list(state: &State, page: Page) -> (bool, Vec<u8>) {
         VARIABLE => variable(state),
         _ => Vec::new(),
     };
-    let rows = rows.into_iter().map(|(number, value)| (number, Tagged(number, value)));
+    let says = |number: u32| state.failure.is_none() || IDENTITY.contains(&number);
+    let rows = rows.into_iter().filter(|(number, _)| says(*number)).map(|(number, value)| (number, Tagged(number, value)));
     Page { property, ..page }.list(rows, 8)
 }
 
