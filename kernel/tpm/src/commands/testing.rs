@@ -7,6 +7,7 @@ use crate::command_table::CommandCode;
 use crate::commands::capability::is_implemented;
 use crate::response_code::ResponseCode;
 use crate::self_test;
+use crate::structures::algorithms::id;
 use crate::structures::buffers::{put_list, read_list};
 use crate::structures::limits::MAX_ALGORITHM_LIST;
 use crate::wire::Result;
@@ -24,7 +25,11 @@ fn self_test_command(call: &mut Call<'_>) -> Result<()> {
     run(call)
 }
 
-/// TPM2_IncrementalSelfTest: TPM_RC_VALUE for an algorithm that the TPM has not. Nothing is left to be tested.
+/// What is not tested before the first command that may use a key: ECDSA and elliptic curves.
+const LATE: [u16; 2] = [id::ECDSA, id::ECC];
+
+/// TPM2_IncrementalSelfTest: TPM_RC_VALUE for an algorithm that the TPM has not. Whatever is asked for, everything is tested; an
+/// empty list only asks what is left.
 fn incremental_self_test(call: &mut Call<'_>) -> Result<()> {
     let to_test: Vec<u16> = call.parameter_with(|reader| read_list(reader, MAX_ALGORITHM_LIST))?;
     call.end_of_parameters()?;
@@ -34,13 +39,16 @@ fn incremental_self_test(call: &mut Call<'_>) -> Result<()> {
     if !to_test.is_empty() {
         run(call)?;
     }
-    put_list::<u16>(&mut call.response, &[]);
+    put_list::<u16>(&mut call.response, if call.state.keys_tested { &[] } else { &LATE });
     Ok(())
 }
 
 fn run(call: &mut Call<'_>) -> Result<()> {
     match self_test::run() {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            call.state.keys_tested = true;
+            Ok(())
+        }
         Err(failed) => {
             call.state.failure = Some(failed);
             Err(ResponseCode::FAILURE)
@@ -48,13 +56,13 @@ fn run(call: &mut Call<'_>) -> Result<()> {
     }
 }
 
-/// TPM2_GetTestResult: in failure mode, which test failed.
+/// TPM2_GetTestResult: in failure mode, which test failed; before that, whether one is left.
 fn get_test_result(call: &mut Call<'_>) -> Result<()> {
     call.end_of_parameters()?;
     match call.state.failure {
         None => {
             call.answer_sized(&[]);
-            call.answer(&0_u32);
+            call.answer(&if call.state.keys_tested { 0 } else { ResponseCode::NEEDS_TEST.to_wire() });
         }
         Some(failed) => {
             call.answer_sized(failed.name().as_bytes());

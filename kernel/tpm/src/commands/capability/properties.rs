@@ -39,7 +39,10 @@ pub fn list(state: &State, page: Page) -> (bool, Vec<u8>) {
         _ => Vec::new(),
     };
     let says = |number: u32| state.failure.is_none() || IDENTITY.contains(&number);
-    let rows = rows.into_iter().filter(|(number, _)| says(*number)).map(|(number, value)| (number, Tagged(number, value)));
+    let rows = rows
+        .into_iter()
+        .filter(|(number, _)| says(*number))
+        .map(|(number, value)| (number, Tagged(number, value)));
     Page { property, ..page }.list(rows, 8)
 }
 
