@@ -42,9 +42,10 @@ impl<'a> Both<'a> {
     }
 }
 
-/// Compares two answers. On success of both, keeps the handle and gives its slot.
+/// Compares two answers whose parameters are `fields`. On success of both, keeps the handle and gives its slot.
 pub fn compare(
     row: &Row,
+    fields: &[Field],
     ours: &[u8],
     theirs: &[u8],
     model: &mut Model,
@@ -63,11 +64,12 @@ pub fn compare(
         let codes = Difference::Codes { ours: our_code, theirs: their_code };
         return if ours == theirs { Ok(None) } else { Err(codes) };
     }
-    compare_success(row, ours, theirs, model)
+    compare_success(row, fields, ours, theirs, model)
 }
 
 fn compare_success(
     row: &Row,
+    fields: &[Field],
     ours: &[u8],
     theirs: &[u8],
     model: &mut Model,
@@ -91,7 +93,7 @@ fn compare_success(
     if ours.starts_with(&SESSIONS.to_be_bytes()) {
         authorizations = cut_parameters(&mut both);
     }
-    for (number, field) in row.fields.iter().enumerate() {
+    for (number, field) in fields.iter().enumerate() {
         compare_field(*field, &mut both, model).ok_or(Difference::Field { number: number + 1 })?;
     }
     if !both.ours.is_empty() || !both.theirs.is_empty() {
@@ -205,7 +207,7 @@ mod tests {
     }
 
     fn differ(name: &str, ours: &[u8], theirs: &[u8]) -> Option<Difference> {
-        compare(row(name), ours, theirs, &mut Model::default()).err()
+        compare(row(name), row(name).fields, ours, theirs, &mut Model::default()).err()
     }
 
     #[test]

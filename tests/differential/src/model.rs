@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::draft::Piece;
+use std::collections::BTreeSet;
 
 /// Kinds of things that TPMs answer with and take back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Model {
     pub blobs: Vec<Blob>,
     pub sessions: Vec<Session>,
     pub indices: Vec<Index>,
+    /// Handles of policy sessions whose digest took in what each TPM made itself, such as the Name of a key.
+    own_digests: BTreeSet<Vec<u8>>,
     bags: Vec<(Bag, usize)>,
 }
 
@@ -97,9 +100,48 @@ impl Model {
         self.bags.iter().rev().find(|(of, _)| *of == bag).map(|(_, slot)| *slot)
     }
 
+    /// Notes whether the digest of a policy session is each TPM's own from here on.
+    pub fn set_own_digest(&mut self, session: &Piece, own: bool) {
+        let handle = self.handle(session);
+        if own {
+            self.own_digests.insert(handle)
+        } else {
+            self.own_digests.remove(&handle)
+        };
+    }
+
+    /// Whether the digest of a policy session is each TPM's own.
+    pub fn has_own_digest(&self, session: &Piece) -> bool {
+        self.own_digests.contains(&self.handle(session))
+    }
+
+    /// Handles of sessions are the same for both TPMs, also after their contexts were saved and loaded.
+    fn handle(&self, piece: &Piece) -> Vec<u8> {
+        match piece {
+            Piece::Bytes(handle) => handle.clone(),
+            Piece::Slot(slot) => self.ours[*slot].clone(),
+        }
+    }
+
     /// Forgets a handle that is gone.
     pub fn forget(&mut self, handle: usize) {
         self.objects.retain(|object| object.handle != handle);
         self.sessions.retain(|session| session.handle != handle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_keeps_its_own_digest_under_a_new_slot() {
+        let mut model = Model::default();
+        let slots = [model.keep(&[3, 0, 0, 1], &[3, 0, 0, 1]), model.keep(&[3, 0, 0, 1], &[3, 0, 0, 1])];
+        model.set_own_digest(&Piece::Slot(slots[0]), true);
+        assert!(model.has_own_digest(&Piece::Slot(slots[1])));
+        assert!(!model.has_own_digest(&Piece::u32(0x0300_0000)));
+        model.set_own_digest(&Piece::u32(0x0300_0001), false);
+        assert!(!model.has_own_digest(&Piece::Slot(slots[0])));
     }
 }

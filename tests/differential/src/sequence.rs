@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use crate::draft::{Authorization, Draft, Piece};
-use crate::grammar::{Effect, Place, ROWS, Row};
+use crate::grammar::{Effect, Field, Place, ROWS, Row};
 use crate::model::{Bag, Blob, Index, Model, OBJECTS, Object, SESSIONS, Session};
 use crate::parameters::Draw;
 
@@ -157,10 +157,36 @@ fn authorize(dice: &mut Dice, model: &Model, auth: Vec<u8>) -> Authorization {
     Authorization { session, attributes: dice.one(&[0, 1, 1, 1]), hmac }
 }
 
+/// The fields of the answer to a command: the digest of a policy that took in what each TPM made itself is each TPM's own.
+pub fn fields(drawn: &Drawn, model: &Model) -> &'static [Field] {
+    const OWN: &[Field] = &[Field::OwnSized];
+    let session = drawn.draft.handles.first().filter(|_| drawn.row.code == POLICY_GET_DIGEST);
+    if session.is_some_and(|session| model.has_own_digest(session)) { OWN } else { drawn.row.fields }
+}
+
+/// Notes whether a policy took in what each TPM made itself: keys by their handles, or earlier answers.
+fn note_policy(model: &mut Model, drawn: &Drawn) {
+    let draft = &drawn.draft;
+    let Some(at) = drawn.row.places.iter().position(|place| *place == Place::PolicySession) else { return };
+    let Some(session) = draft.handles.get(at) else { return };
+    if drawn.row.code == POLICY_RESTART {
+        model.set_own_digest(session, false);
+    }
+    let is_own = |piece: &Piece| match piece {
+        Piece::Slot(_) => true,
+        Piece::Bytes(bytes) => bytes.len() == 4 && matches!(bytes.first(), Some(0x80 | 0x81)),
+    };
+    let others = draft.handles.iter().enumerate().filter(|(number, _)| *number != at);
+    if others.map(|(_, piece)| piece).chain(&draft.parameters).any(is_own) {
+        model.set_own_digest(session, true);
+    }
+}
+
 /// Notes the effect of a command that both TPMs did. `handle` is the slot of the handle that it answered.
 /// Says whether the sequence can go on.
 pub fn note(model: &mut Model, drawn: &Drawn, handle: Option<usize>) -> bool {
     let auth = drawn.new_auth.clone();
+    note_policy(model, drawn);
     match (drawn.row.effect, handle) {
         (Effect::MakesObject, Some(handle)) => {
             model.objects.push(Object { handle, auth, is_sequence: false })
@@ -174,6 +200,7 @@ pub fn note(model: &mut Model, drawn: &Drawn, handle: Option<usize>) -> bool {
         }
         (Effect::MakesSession, Some(handle)) => {
             let is_policy = model.ours[handle].first() == Some(&3);
+            model.set_own_digest(&Piece::Slot(handle), false);
             model.sessions.push(Session { handle, is_policy });
         }
         (Effect::LoadsContext, Some(handle)) => {
@@ -219,6 +246,8 @@ pub fn note(model: &mut Model, drawn: &Drawn, handle: Option<usize>) -> bool {
 }
 
 const CONTEXT_SAVE: u32 = 0x162;
+const POLICY_RESTART: u32 = 0x180;
+const POLICY_GET_DIGEST: u32 = 0x189;
 const EVENT_SEQUENCE_COMPLETE: u32 = 0x185;
 
 fn is_session(model: &Model, piece: &Piece) -> bool {

@@ -149,7 +149,8 @@ fn run_sequence(pair: &mut Pair, dice: &mut Dice, report: &mut Report) -> Result
             }
         }
         let (our_answer, their_answer) = pair.execute(&ours, &theirs)?;
-        let outcome = answers::compare(drawn.row, &our_answer, &their_answer, &mut model);
+        let fields = sequence::fields(&drawn, &model);
+        let outcome = answers::compare(drawn.row, fields, &our_answer, &their_answer, &mut model);
         let succeeded = answers::code(&our_answer) == Some(0);
         match outcome {
             Ok(handle) => {
