@@ -75,8 +75,7 @@ fn startup_does_not_end_it_and_a_reset_with_entropy_does() {
     tpm.tpm.platform_mut().refuse_entropy = false;
     tpm.startup_clear();
     assert_eq!(tpm.command(GET_RANDOM).u16(8).run().unwrap().sized(0).len(), 8);
-    // TPM_RC_NEEDS_TEST: no key was used yet.
-    assert_eq!(tpm.command(GET_TEST_RESULT).run().unwrap().parameters, [0, 0, 0, 0, 1, 0x53]);
+    assert_eq!(tpm.command(GET_TEST_RESULT).run().unwrap().parameters, [0; 6]);
 }
 
 #[test]
