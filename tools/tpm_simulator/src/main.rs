@@ -87,8 +87,16 @@ fn serve_ports(
     arguments: &Arguments,
     machine: &Shared,
     endings: &Sender<Ending>,
-) -> Result<(), server::ListenError> {
+) -> Result<(), Box<dyn std::error::Error>> {
     let control = arguments.control_port.unwrap_or(arguments.port.saturating_add(3));
+    if (arguments.port..=arguments.port.saturating_add(2)).contains(&control) {
+        return Err(format!(
+            "--control-port {control} also takes the port before it, and --port {} the port after it; choose ports further \
+             apart",
+            arguments.port
+        )
+        .into());
+    }
     let ports = [
         (arguments.port, Service::Commands),
         (arguments.port.saturating_add(1), Service::Platform),

@@ -56,10 +56,12 @@ pub enum BuildError {
     #[error(transparent)]
     File(#[from] StateFileError),
     /// The records in the file make no state.
-    #[error("the TPM state cannot be taken in ({0:?}); restore the file, or remove it to start a new TPM")]
+    #[error("the TPM state cannot be taken in: {0}; restore the file, or remove it to start a new TPM")]
     State(tpm::StateError),
     /// A new TPM could not be made.
-    #[error("a new TPM cannot be made ({0:?}); look at the folder of --state: is it there, and writable?")]
+    #[error(
+        "a new TPM cannot be made ({0:?}); look at the folder of --state: is it writable, and is there space?"
+    )]
     Manufacture(tpm::ManufactureError),
 }
 
@@ -139,6 +141,6 @@ mod tests {
     fn a_folder_that_is_not_there_is_named_as_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let error = build(Source::System, Some(&folder.path().join("gone").join("state"))).err().unwrap();
-        assert!(error.to_string().contains("look at the folder of --state"));
+        assert!(error.to_string().contains("there is no folder"));
     }
 }

@@ -42,11 +42,19 @@ impl Service {
 
 /// A port that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}:{port}: {error}; end what uses the port, or choose another with --port")]
+#[error("cannot listen on {address}:{port}: {error}; {}", remedy(error.kind()))]
 pub struct ListenError {
     address: IpAddr,
     port: u16,
     error: io::Error,
+}
+
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrNotAvailable => "choose one of this machine's addresses with --address",
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 on with --port",
+        _ => "end what uses the port, or choose another with --port",
+    }
 }
 
 /// Opens a port.
@@ -169,5 +177,8 @@ mod tests {
         let (port, _endings) = start(Service::Control);
         let error = listen(IpAddr::V4(Ipv4Addr::LOCALHOST), port).unwrap_err();
         assert!(error.to_string().contains("choose another with --port"));
+        // An address for documentation (RFC 5737), which no machine has.
+        let error = listen(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 0).unwrap_err();
+        assert!(error.to_string().contains("with --address"));
     }
 }

@@ -1,13 +1,15 @@
 //! The file of `--state`: the TPM's durable records as one blob, replaced as a whole.
 //!
 //! A change is written to a file beside it, made durable, and renamed over it; so there is always a whole state, the old
-//! or the new, and the response of a command leaves only after its changes are on the disk.
+//! or the new, and the response of a command leaves only after its changes are on the disk. The file is locked as long as
+//! it is in use, since two programs would each replace what the other wrote.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use tpm::StateError;
 use zeroize::Zeroizing;
 
 /// A whole state, as the file has it.
@@ -16,6 +18,8 @@ pub type Blob = Zeroizing<Vec<u8>>;
 /// Durable records, and the file that has them, if any.
 pub struct StateFile {
     path: Option<PathBuf>,
+    /// The file at the path, locked.
+    locked: Option<File>,
     records: BTreeMap<u32, Zeroizing<Vec<u8>>>,
 }
 
@@ -30,37 +34,75 @@ pub enum StateFileError {
         /// What the file system said.
         error: io::Error,
     },
+    /// The folder that the file should be in is not there.
+    #[error("there is no folder {folder} for the state; make it, or choose another file with --state")]
+    Folder {
+        /// The folder.
+        folder: String,
+    },
+    /// Another program has the file locked.
+    #[error("{path} is in use by another simulator; end that one, or choose another file with --state")]
+    Busy {
+        /// The file.
+        path: String,
+    },
     /// The file is not a state, or a damaged one.
-    #[error("{path} is no usable TPM state ({reason}); restore it, or remove it to start a new TPM")]
+    #[error("{path} is no usable TPM state: {reason}; {}", remedy(reason))]
     Content {
         /// The file.
         path: String,
         /// What is wrong with it.
-        reason: String,
+        reason: StateError,
     },
+}
+
+/// What to do about a state that is not taken in. Only what is certainly a state, and lost, is to be removed.
+fn remedy(reason: &StateError) -> &'static str {
+    match reason {
+        StateError::NotAState => "choose another file with --state",
+        StateError::NewerVersion(_) => "use a newer simulator, or choose another file with --state",
+        StateError::Truncated | StateError::Corrupt | StateError::Record(_) | StateError::Entropy => {
+            "restore it, or remove it to start a new TPM"
+        }
+    }
 }
 
 impl StateFile {
     /// Records that are kept only as long as the program runs.
     pub fn in_memory() -> Self {
-        Self { path: None, records: BTreeMap::new() }
+        Self { path: None, locked: None, records: BTreeMap::new() }
     }
 
     /// Records in a file. Gives the state that the file has, where there is one.
     pub fn open(path: &Path) -> Result<(Self, Option<Blob>), StateFileError> {
-        let name = path.display().to_string();
-        let blob = match std::fs::read(path) {
-            Ok(blob) => Some(Zeroizing::new(blob)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(StateFileError::Read { path: name, error }),
-        };
+        let name = || path.display().to_string();
+        let folder = folder_of(path);
+        if !folder.is_dir() {
+            return Err(StateFileError::Folder { folder: folder.display().to_string() });
+        }
+        let read = |error| StateFileError::Read { path: name(), error };
+        let mut locked = None;
+        let mut blob = None;
+        match File::open(path) {
+            Ok(mut file) => {
+                // A file system without locks is used without.
+                if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+                    return Err(StateFileError::Busy { path: name() });
+                }
+                let mut bytes = Zeroizing::new(Vec::new());
+                file.read_to_end(&mut bytes).map_err(read)?;
+                (locked, blob) = (Some(file), Some(bytes));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(read(error)),
+        }
         let mut records = BTreeMap::new();
         if let Some(blob) = &blob {
             let found = tpm::state_records(blob)
-                .map_err(|error| StateFileError::Content { path: name, reason: format!("{error:?}") })?;
+                .map_err(|reason| StateFileError::Content { path: name(), reason })?;
             records.extend(found.into_iter().map(|(record, bytes)| (record, Zeroizing::new(bytes))));
         }
-        Ok((Self { path: Some(path.to_owned()), records }, blob))
+        Ok((Self { path: Some(path.to_owned()), locked, records }, blob))
     }
 
     /// Takes changed records in, and makes them durable. Where that fails, nothing has changed.
@@ -75,24 +117,30 @@ impl StateFile {
         }
         if let Some(path) = &self.path {
             let blob = tpm::assemble_state(records.iter().map(|(record, bytes)| (*record, bytes.as_slice())));
-            replace(path, &Zeroizing::new(blob))?;
+            self.locked = Some(replace(path, &Zeroizing::new(blob))?);
         }
         self.records = records;
         Ok(())
     }
 }
 
-/// Replaces a file by one with this content, atomically and durably. Only its owner may read it: it holds every key.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Replaces a file by one with this content, atomically and durably; gives the new one, locked. Only its owner may read it: it
+/// holds every key.
+fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let _without_where_there_are_none = file.try_lock();
     file.write_all(content)?;
     file.sync_data()?;
     std::fs::rename(&temporary, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -112,6 +160,7 @@ mod tests {
         assert!(blob.is_none());
         file.commit([(1, [7, 8].as_slice()), (2, &[9])].into_iter()).unwrap();
         file.commit([(2, [].as_slice()), (3, &[1])].into_iter()).unwrap();
+        drop(file);
         let (again, blob) = StateFile::open(&path).unwrap();
         assert_eq!(records(&again), [(1, vec![7, 8]), (3, vec![1])]);
         assert_eq!(blob.unwrap().as_slice(), std::fs::read(&path).unwrap());
@@ -122,8 +171,8 @@ mod tests {
     #[test]
     fn a_commit_that_cannot_be_written_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("gone").join("state");
-        let (mut file, _) = StateFile::open(&path).unwrap();
+        let (mut file, _) = StateFile::open(&folder.path().join("state")).unwrap();
+        drop(folder);
         assert!(file.commit([(1, [7].as_slice())].into_iter()).is_err());
         assert!(records(&file).is_empty());
     }
@@ -134,11 +183,36 @@ mod tests {
         let path = folder.path().join("state");
         let (mut file, _) = StateFile::open(&path).unwrap();
         file.commit([(1, [7, 8].as_slice())].into_iter()).unwrap();
-        let mut blob = std::fs::read(&path).unwrap();
-        let last = blob.len() - 1;
-        blob[last] ^= 1;
-        std::fs::write(&path, blob).unwrap();
-        let error = StateFile::open(&path).err().unwrap();
-        assert!(error.to_string().contains("remove it to start a new TPM"));
+        drop(file);
+        let blob = std::fs::read(&path).unwrap();
+        let refusal = |at: usize, byte: u8| {
+            let mut damaged = blob.clone();
+            damaged[at] ^= byte;
+            std::fs::write(&path, damaged).unwrap();
+            StateFile::open(&path).err().unwrap().to_string()
+        };
+        assert!(refusal(blob.len() - 1, 1).contains("remove it to start a new TPM"));
+        // Of something else, or of a state that only a newer program can read, nobody is told to remove it.
+        let newer = refusal(11, 2);
+        assert!(
+            newer.contains("version 3") && newer.ends_with("choose another file with --state"),
+            "{newer}"
+        );
+        assert!(refusal(0, 1).ends_with("as a TPM state does; choose another file with --state"));
+    }
+
+    #[test]
+    fn a_file_is_used_by_one_at_a_time_also_after_it_was_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (mut file, _) = StateFile::open(&path).unwrap();
+        for byte in 0..3 {
+            file.commit([(1, [byte].as_slice())].into_iter()).unwrap();
+            assert!(matches!(StateFile::open(&path).err(), Some(StateFileError::Busy { .. })));
+        }
+        drop(file);
+        let (_again, blob) = StateFile::open(&path).unwrap();
+        assert!(blob.is_some());
+        assert!(matches!(StateFile::open(&path).err(), Some(StateFileError::Busy { .. })));
     }
 }

@@ -35,6 +35,27 @@ pub enum StateError {
     Entropy,
 }
 
+/// What is wrong with the blob, as people read it: "it was cut off".
+impl core::fmt::Display for StateError {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotAState => formatter.write_str("it does not begin as a TPM state does"),
+            Self::NewerVersion(version) => {
+                write!(
+                    formatter,
+                    "it is of version {version}, and {VERSION} is the newest that is known here"
+                )
+            }
+            Self::Truncated => formatter.write_str("it was cut off, or something was appended"),
+            Self::Corrupt => formatter.write_str("its checksum is wrong"),
+            Self::Record(number) => write!(formatter, "its record {number:#x} is missing or makes no sense"),
+            Self::Entropy => formatter.write_str("there was no entropy"),
+        }
+    }
+}
+
+impl core::error::Error for StateError {}
+
 impl<P: Platform> Tpm<P> {
     /// The durable state, as [`Self::import_state`] takes it. What is volatile is not part of it: importing is a power-on.
     #[must_use]
