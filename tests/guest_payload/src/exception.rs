@@ -7,7 +7,7 @@ const CODE_SELECTOR: u64 = 0x10;
 const INTERRUPT_GATE: u64 = 0x8e;
 
 const EXCEPTIONS: usize = 32;
-/// The one interrupt that this program asks for; the last gate.
+/// The highest interrupt that this program asks for; the last gate.
 pub const INTERRUPT_VECTOR: u64 = 0x40;
 const GATES: usize = INTERRUPT_VECTOR as usize + 1;
 

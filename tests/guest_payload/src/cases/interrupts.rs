@@ -21,6 +21,8 @@ const SOFTWARE_ENABLE: u64 = 0x1ff;
 /// Fixed delivery, level assert.
 const ASSERT: u64 = 1 << 14;
 const HIGHEST_PRIORITY: u64 = 15;
+/// Of a lower priority class than the other one.
+const LOWER_VECTOR: u64 = 0x30;
 
 fn write_cr8(value: u64) {
     // SAFETY: the task priority only holds back interrupts.
@@ -46,8 +48,11 @@ fn enable_apic() {
 }
 
 fn interrupt_self() {
-    let command = u64::from(apic_id(0)) << 32 | ASSERT | exception::INTERRUPT_VECTOR;
-    ghcb::write_msr(COMMAND, command);
+    interrupt_self_by(exception::INTERRUPT_VECTOR);
+}
+
+fn interrupt_self_by(vector: u64) {
+    ghcb::write_msr(COMMAND, u64::from(apic_id(0)) << 32 | ASSERT | vector);
 }
 
 pub fn interrupt_waits_for_the_interrupt_flag_and_comes_once(_: &Boot) -> Check {
@@ -89,6 +94,34 @@ pub fn task_priority_holds_interrupts_back(_: &Boot) -> Check {
     write_cr8(0);
     allow_interrupts();
     expect_eq!(exception::interrupts(), before + 1, "interrupts at the lowest priority");
+    ghcb::write_msr(END_OF_INTERRUPT, 0);
+    Ok(())
+}
+
+/// The machine takes an interrupt from the APIC before the guest does, so that an end of the lower one that the guest means ends the
+/// higher one there, which can come again. No interrupt may be in service in the end.
+pub fn interrupts_that_overtake_each_other_all_end(_: &Boot) -> Check {
+    enable_apic();
+    let before = exception::interrupts();
+    interrupt_self_by(LOWER_VECTOR);
+    allow_interrupts();
+    expect_eq!(exception::interrupts(), before + 1, "the lower interrupt");
+    interrupt_self();
+    ghcb::write_msr(END_OF_INTERRUPT, 0);
+    interrupt_self();
+    let mut ended = before + 1;
+    loop {
+        allow_interrupts();
+        if exception::interrupts() == ended {
+            break;
+        }
+        ended += 1;
+        ghcb::write_msr(END_OF_INTERRUPT, 0);
+    }
+    expect_eq!(ended > before + 1, true, "the higher interrupt came");
+    interrupt_self_by(LOWER_VECTOR);
+    allow_interrupts();
+    expect_eq!(exception::interrupts(), ended + 1, "the lower interrupt again");
     ghcb::write_msr(END_OF_INTERRUPT, 0);
     Ok(())
 }

@@ -194,6 +194,7 @@ const CASES: &[Case] = &[
     case!(interrupts::interrupt_waits_for_the_interrupt_flag_and_comes_once),
     case!(interrupts::task_priority_can_be_written_with_an_interrupt_pending),
     case!(interrupts::task_priority_holds_interrupts_back),
+    case!(interrupts::interrupts_that_overtake_each_other_all_end),
     case!(interrupts::vector_state_is_restored_while_others_enter_and_leave, 2),
     case!(many_vcpus::second_vcpu_runs_and_calls, 2),
     case!(many_vcpus::vcpu_is_deleted_and_created_again, 2),

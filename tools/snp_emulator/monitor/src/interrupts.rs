@@ -9,6 +9,7 @@
 use crate::{console, heap, instructions};
 use core::arch::{asm, global_asm, naked_asm};
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Processors that a machine can have: 8 vCPUs, and CPU 0, which never enters a guest.
@@ -31,10 +32,21 @@ struct Pending {
     vectors: [AtomicU64; 4],
     /// NMIs so far.
     nmis: AtomicU64,
+    /// How often each vector was taken from the APIC and not injected yet.
+    ///
+    /// Counted, because each time put it into service, and only an injection makes the guest end that. A vector can be taken
+    /// again before it is injected: the guest's end of another interrupt ends the highest in service, which may be this one.
+    counts: [AtomicU8; 256],
 }
-static PENDING: [Pending; MAX_PROCESSORS] =
-    [const { Pending { vectors: [const { AtomicU64::new(0) }; 4], nmis: AtomicU64::new(0) } };
-        MAX_PROCESSORS];
+const NMIS: usize = offset_of!(Pending, nmis);
+const COUNTS: usize = offset_of!(Pending, counts);
+static PENDING: [Pending; MAX_PROCESSORS] = [const {
+    Pending {
+        vectors: [const { AtomicU64::new(0) }; 4],
+        nmis: AtomicU64::new(0),
+        counts: [const { AtomicU8::new(0) }; 256],
+    }
+}; MAX_PROCESSORS];
 
 global_asm!(
     ".section .text",
@@ -51,6 +63,7 @@ global_asm!(
     ".set vector, vector + 1",
     ".endr",
     "note_vector:",
+    "inc byte ptr gs:[rax + {counts}]",
     "lock bts qword ptr gs:[0], rax",
     "pop rax",
     "iretq",
@@ -64,6 +77,7 @@ global_asm!(
     "idle_end:",
     "cli",
     "ret",
+    counts = const COUNTS,
 );
 
 // SAFETY: the assembly above defines the label, of which only the address is taken, and the function with this signature.
@@ -75,7 +89,7 @@ unsafe extern "C" {
 #[unsafe(naked)]
 extern "C" fn nmi_stub() {
     naked_asm!(
-        "inc qword ptr gs:[32]",
+        "inc qword ptr gs:[{nmis}]",
         "push rax",
         "push rcx",
         "lea rax, [rip + idle_start]",
@@ -89,6 +103,7 @@ extern "C" fn nmi_stub() {
         "pop rcx",
         "pop rax",
         "iretq",
+        nmis = const NMIS,
     )
 }
 
@@ -206,15 +221,19 @@ fn bit(vector: u8) -> (usize, u64) {
     (usize::from(vector / 64), 1 << (vector % 64))
 }
 
-/// Forgets a vector that was injected.
+/// Counts a vector that is injected. By its own processor, which takes no interrupt meanwhile.
 pub fn clear_pending(processor: usize, vector: u8) {
     let (word, bit) = bit(vector);
-    PENDING[processor].vectors[word].fetch_and(!bit, Ordering::SeqCst);
+    let pending = &PENDING[processor];
+    if pending.counts[usize::from(vector)].fetch_sub(1, Ordering::SeqCst) == 1 {
+        pending.vectors[word].fetch_and(!bit, Ordering::SeqCst);
+    }
 }
 
-/// Notes a vector that must be injected (again).
+/// Notes a vector that must be injected again, as it did not reach the guest.
 pub fn set_pending(processor: usize, vector: u8) {
     let (word, bit) = bit(vector);
+    PENDING[processor].counts[usize::from(vector)].fetch_add(1, Ordering::SeqCst);
     PENDING[processor].vectors[word].fetch_or(bit, Ordering::SeqCst);
 }
 
