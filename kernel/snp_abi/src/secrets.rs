@@ -107,6 +107,18 @@ impl SecretsPage {
         }
         page
     }
+
+    /// Goes on with the message counters of a guest that ran before, whose page `last` was: the security processor counts on, and
+    /// a counter that begins anew would use a nonce twice. Without that page no key is passed on at all.
+    pub fn continue_messages(&mut self, last: Option<&GuestArea>) {
+        match last {
+            Some(last) => {
+                self.guest_area.message_counts_low = last.message_counts_low;
+                self.guest_area.message_counts_high = last.message_counts_high;
+            }
+            None => self.vmpcks = [[0; VMPCK_BYTES]; VMPL_COUNT],
+        }
+    }
 }
 
 const _: () = {
@@ -159,6 +171,17 @@ mod tests {
         assert_eq!(copy.guest_area.message_counts_low, [0; 4]);
         assert_eq!(copy.reserved_0x164, [0; 0xE9C]);
         assert_eq!(copy.version, 3);
+    }
+
+    #[test]
+    fn a_guest_that_is_started_again_goes_on_counting_or_has_no_keys() {
+        let last = page_with_four_keys().guest_area;
+        let mut copy = page_with_four_keys().for_guest(Vmpl::Vmpl2, SvsmArea::default());
+        copy.continue_messages(Some(&last));
+        assert_eq!(copy.guest_area.message_counts_low, [2, 4, 6, 8]);
+        assert_eq!(copy.vmpcks[2], [0xA2; 32]);
+        copy.continue_messages(None);
+        assert_eq!(copy.vmpcks, [[0; 32]; 4]);
     }
 
     #[test]

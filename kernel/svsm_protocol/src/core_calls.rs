@@ -200,7 +200,7 @@ pub fn delete_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
 ///
 /// RMPADJUST refuses a VMSA that runs, so its first success is the moment from which on the host cannot enter it (APM volume 2,
 /// 15.36.12); what is refused has not changed anything.
-fn unmake_vmsa(machine: &mut dyn Machine, page: GuestPage, is_own: bool) -> Result<(), Failure> {
+pub(crate) fn unmake_vmsa(machine: &mut dyn Machine, page: GuestPage, is_own: bool) -> Result<(), Failure> {
     if machine.set_access(page, PageSize::Small, GuestAccess::None)? == AccessChange::InUse {
         return Err(Refusal::InvalidRequest.into());
     }

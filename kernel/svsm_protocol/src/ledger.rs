@@ -230,6 +230,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// Where the addresses end that the ledger knows.
+    pub(crate) fn end(&self) -> u64 {
+        (self.chunks.lock().len() as u64).saturating_mul(LARGE_PAGE_BYTES)
+    }
+
+    /// The state of all pages of the 2 MiB that hold an address, if it is one.
+    pub(crate) fn uniform(&self, address: GuestAddress) -> Option<PageState> {
+        let (index, _) = position(address.0);
+        self.chunks.lock().get(index).map_or(Some(PageState::Absent), Chunk::uniform)
+    }
+
     /// State of the page that holds an address.
     pub fn state(&self, address: GuestAddress) -> PageState {
         let (index, page) = position(address.0);

@@ -30,6 +30,7 @@ pub mod measurement;
 mod psp_channel;
 mod pvalidate;
 mod registry;
+mod reset;
 mod serve;
 mod vtpm;
 
@@ -39,5 +40,6 @@ pub use ledger::{Claim, ClaimError, GuestAddress, GuestPage, Ledger, OutOfMemory
 pub use machine::{AccessChange, GuestAccess, Machine, Validation};
 pub use psp_channel::{CERTIFICATE_BYTES, CERTIFICATE_PAGES, MessagePage, PspChannel};
 pub use registry::{Registry, VcpuContext};
+pub use reset::ResetError;
 pub use serve::{Arguments, Served, Svsm, Vcpu};
 pub use vtpm::{Vtpm, VtpmError};

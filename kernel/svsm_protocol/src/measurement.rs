@@ -199,6 +199,10 @@ mod tests {
         fn endorsement_key(&self) -> Result<Vec<u8>, VtpmError> {
             Err(VtpmError::Unavailable)
         }
+
+        fn reset(&self) -> Result<(), VtpmError> {
+            Ok(())
+        }
     }
 
     fn recorder(code: u32) -> Recorder {

@@ -7,6 +7,8 @@
 use crate::failure::{Failure, Refusal};
 use crate::ledger::{GuestPage, OutOfMemory};
 use alloc::vec::Vec;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Mutex;
 
 /// VMSAs that one vCPU may have at a time.
@@ -61,6 +63,8 @@ fn is_area(entries: &Entries, address: u64) -> bool {
 /// All vCPUs of the VM, fixed at start.
 pub struct Registry {
     slots: Vec<Slot>,
+    /// No call is served: the guest is being reset.
+    closed: AtomicBool,
 }
 
 impl Registry {
@@ -69,7 +73,7 @@ impl Registry {
         let mut slots = Vec::new();
         slots.try_reserve_exact(apic_ids.len()).map_err(|_| OutOfMemory)?;
         slots.extend(apic_ids.iter().map(|id| Slot { apic_id: *id, entries: Mutex::new([None; CONTEXTS]) }));
-        Ok(Self { slots })
+        Ok(Self { slots, closed: AtomicBool::new(false) })
     }
 
     /// How many vCPUs there are.
@@ -193,12 +197,47 @@ impl Registry {
         mut is_calling: impl FnMut(&VcpuContext, bool) -> bool,
     ) -> Option<VcpuContext> {
         let mut entries = self.slots.get(vcpu)?.entries.lock();
+        if self.closed.load(Ordering::SeqCst) {
+            return None;
+        }
         let all = *entries;
         let mut ready = entries.iter_mut().flatten().filter(|entry| entry.phase == Phase::Ready);
         let entry =
             ready.find(|entry| is_calling(&entry.context, users(&all, entry.context.calling_area) > 1))?;
         entry.phase = Phase::Serving;
         Some(entry.context)
+    }
+
+    /// Lets no call start any more, and waits until those that are served have ended. The caller must not be serving one itself.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        for slot in &self.slots {
+            // Calls look at the flag with the lock held: what is not being served now will not be.
+            while slot.entries.lock().iter().flatten().any(|entry| entry.phase == Phase::Serving) {
+                spin_loop();
+            }
+        }
+    }
+
+    /// Lets calls start again.
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes all VMSAs out, one after the other, for as long as `give_back` succeeds. After [`Self::close`].
+    pub(crate) fn remove_all(
+        &self,
+        mut give_back: impl FnMut(&VcpuContext) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for slot in &self.slots {
+            for place in slot.entries.lock().iter_mut() {
+                if let Some(entry) = place {
+                    give_back(&entry.context)?;
+                    *place = None;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends the service of a context; its calling area may have moved meanwhile.

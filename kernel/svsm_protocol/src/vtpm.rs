@@ -51,6 +51,13 @@ pub trait Vtpm: Send + Sync {
     /// # Errors
     /// If the key is not there yet, or cannot be made.
     fn endorsement_key(&self) -> Result<Vec<u8>, VtpmError>;
+
+    /// What a reset of its machine is for a TPM (`_TPM_Init`): PCRs and sessions are gone, keys and NV stay, and it waits for
+    /// TPM2_Startup.
+    ///
+    /// # Errors
+    /// If a command is running; nothing has changed then.
+    fn reset(&self) -> Result<(), VtpmError>;
 }
 
 /// Whether the protocol exists here.

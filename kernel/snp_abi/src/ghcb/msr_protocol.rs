@@ -171,6 +171,11 @@ impl Request {
     }
 }
 
+/// Error of [`Response::RunVmpl`]: the guest at that level asked for a reset, the host has stopped all of its vCPUs, and VMPL0 may start
+/// it again. A convention of this firmware and of hosts that want it (kernel/doc/decisions/0020-vmpl0-restarts-the-guest.md): the
+/// GHCB specification only says that an error is not 0.
+pub const RUN_VMPL_GUEST_RESET: u32 = 0x8000_0001;
+
 /// What the host leaves in the register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Response {
@@ -212,7 +217,7 @@ pub enum Response {
     },
     /// 0x017: zero, or the host's error.
     RunVmpl {
-        /// 0 if the other level ran.
+        /// 0 if the other level ran; [`RUN_VMPL_GUEST_RESET`] from hosts that know it.
         error: u32,
     },
     /// 0x081: the host's features (52 bits).

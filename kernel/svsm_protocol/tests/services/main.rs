@@ -7,6 +7,7 @@ mod invariants;
 mod memory;
 mod pvalidate;
 mod races;
+mod resets;
 mod sequences;
 mod vcpus;
 mod vm;

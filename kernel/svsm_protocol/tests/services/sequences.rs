@@ -145,7 +145,7 @@ impl Guest {
     }
 
     /// Makes the call from one of the places, and remembers what it changed.
-    fn call(&mut self, vm: &Vm, who: Index, plan: &Plan) -> ResultCode {
+    pub fn call(&mut self, vm: &Vm, who: Index, plan: &Plan) -> ResultCode {
         let number = who.index(self.places.len());
         let (vcpu, place) = self.places[number];
         let call = self.prepare(vm, plan, place.calling_area.address() + 8);

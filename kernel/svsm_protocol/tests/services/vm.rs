@@ -10,6 +10,7 @@ use model::{Configuration, Contents};
 use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::ghcb::HypervisorFeatures;
 use snp_abi::ghcb::guest_request::GuestRequestOutcome;
+use snp_abi::ghcb::page_state::PageOperation;
 use snp_abi::rmp::{Permissions, RmpAdjust, RmpStatus, Vmpl};
 use snp_abi::svsm::ResultCode;
 use snp_abi::vmsa::{SevFeatures, Vmsa, start::EFER_SVME};
@@ -52,6 +53,7 @@ pub enum Fault {
 pub enum Operation {
     Read { address: u64, bytes: usize },
     Write { address: u64, bytes: usize },
+    TakeBack { address: u64, size: PageSize },
     Zero(u64),
     Pvalidate { address: u64, size: PageSize, validate: bool },
     SetAccess { address: u64, access: GuestAccess },
@@ -331,6 +333,14 @@ impl Machine for View<'_> {
         let mut state = self.note(Operation::Write { address, bytes: bytes.len() });
         invariants::check_touch(&state, page.address(), true);
         assert!(state.memory.write(address, bytes));
+    }
+
+    fn take_back(&mut self, page: GuestPage, size: PageSize) {
+        let mut guard = self.note(Operation::TakeBack { address: page.address(), size });
+        let state = &mut *guard;
+        let actor = Actor { vcpu: self.vcpu, vmpl: Vmpl::Vmpl0 };
+        let private = PageOperation::Private;
+        state.model.change_page_state(actor, page.address(), size, private, &mut state.memory).unwrap();
     }
 
     fn zero(&mut self, page: GuestPage, size: PageSize) {

@@ -1,0 +1,139 @@
+//! A reset of the guest: its vCPUs are taken from it, then its memory, and the firmware starts it again.
+//!
+//! Whoever asks for it, the guest or the host alone, what comes out is a guest that VMPL0 has loaded and measured anew: nothing
+//! of the last one runs, and nothing that it left in memory is there any more when the next one gets the memory.
+
+use crate::core_calls::unmake_vmsa;
+use crate::failure::{Failure, Fatal};
+use crate::ledger::{GuestAddress, PageState};
+use crate::machine::{GuestAccess, Machine, Validation};
+use crate::serve::Svsm;
+use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PageSize};
+
+/// Why a guest cannot be reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetError {
+    /// One of its vCPUs runs: the host has not stopped it.
+    Running,
+    /// A page is in a state that no stopped guest leaves behind, or the ledger has no memory to note a change.
+    Ledger(PageState),
+    /// Host or processor broke the contract.
+    Fatal(Fatal),
+}
+
+impl From<Fatal> for ResetError {
+    fn from(fatal: Fatal) -> Self {
+        Self::Fatal(fatal)
+    }
+}
+
+impl Svsm {
+    /// The first step: waits for the calls that are served, and takes every vCPU from the guest. No call is served from here on.
+    ///
+    /// # Errors
+    /// If a vCPU still runs the guest.
+    pub fn stop_guest(&self, machine: &mut dyn Machine) -> Result<(), ResetError> {
+        self.registry.close();
+        let stopped = self.registry.remove_all(|context| {
+            let vmsa = context.vmsa;
+            let is_own = self.ledger.state(GuestAddress(vmsa.address())) == PageState::Own;
+            unmake_vmsa(machine, vmsa, is_own)?;
+            if !is_own {
+                self.ledger.change_role(vmsa, PageState::Guest);
+            }
+            // Two VMSAs of a vCPU may share it; it is nobody's calling area in the end.
+            self.ledger.change_role(context.calling_area, PageState::Guest);
+            Ok(())
+        });
+        stopped.map_err(|failure| match failure {
+            Failure::Refusal(_) => ResetError::Running,
+            Failure::Fatal(fatal) => ResetError::Fatal(fatal),
+        })
+    }
+
+    /// The second step: all memory of the guest is private again, and not validated, as it was before the guest was first started.
+    ///
+    /// # Errors
+    /// If a page cannot be taken back; the firmware must not go on then.
+    pub fn retake_memory(&self, machine: &mut dyn Machine) -> Result<(), ResetError> {
+        self.on_all_pages(|address, size| self.rescind(machine, address, size))?;
+        // Nobody runs who could use an old translation, but the next guest will run on the same processors.
+        machine.flush_translations();
+        self.on_all_pages(|address, size| {
+            self.take_back(machine, address, size)?;
+            Ok(true)
+        })
+    }
+
+    /// The last step, when the new guest's first vCPU is known: calls are served again.
+    pub fn admit_guest(&self) {
+        self.registry.open();
+    }
+
+    /// Runs `each` on large pages where their state is one, and on small pages otherwise, or where it says `false` of a large one.
+    fn on_all_pages(
+        &self,
+        mut each: impl FnMut(GuestAddress, PageSize) -> Result<bool, ResetError>,
+    ) -> Result<(), ResetError> {
+        let mut chunk = 0;
+        while chunk < self.ledger.end() {
+            let end = chunk.saturating_add(LARGE_PAGE_BYTES);
+            let is_uniform = self.ledger.uniform(GuestAddress(chunk)).is_some();
+            if !(is_uniform && each(GuestAddress(chunk), PageSize::Large)?) {
+                let mut page = chunk;
+                while page < end {
+                    each(GuestAddress(page), PageSize::Small)?;
+                    page = page.saturating_add(PAGE_BYTES);
+                }
+            }
+            chunk = end;
+        }
+        Ok(())
+    }
+
+    /// Takes a page from the guest that it has; it stays claimed until translations were flushed. `false` if the RMP holds a large
+    /// page as small ones.
+    fn rescind(
+        &self,
+        machine: &mut dyn Machine,
+        address: GuestAddress,
+        size: PageSize,
+    ) -> Result<bool, ResetError> {
+        match self.ledger.state(address) {
+            PageState::Absent | PageState::Own | PageState::Unvalidated => return Ok(true),
+            PageState::Guest => {}
+            state => return Err(ResetError::Ledger(state)),
+        }
+        let claim = self.ledger.claim(address, size, PageState::Guest);
+        let claim = claim.map_err(|_| ResetError::Ledger(PageState::Guest))?;
+        machine.set_access(claim.page(), size, GuestAccess::None)?;
+        match machine.pvalidate(claim.page(), size, false)? {
+            Validation::Changed => Ok(true),
+            Validation::Unchanged => Err(Fatal::DoubleMapping.into()),
+            Validation::SizeMismatch => {
+                self.ledger.settle(claim, PageState::Guest);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Ends the claim of a page that was taken from the guest; asks the host for one that the guest had not validated.
+    fn take_back(
+        &self,
+        machine: &mut dyn Machine,
+        address: GuestAddress,
+        size: PageSize,
+    ) -> Result<(), ResetError> {
+        match self.ledger.state(address) {
+            PageState::Busy => self.ledger.release(address, size),
+            PageState::Unvalidated => {
+                let claim = self.ledger.claim(address, size, PageState::Unvalidated);
+                let claim = claim.map_err(|_| ResetError::Ledger(PageState::Unvalidated))?;
+                machine.take_back(claim.page(), size);
+                self.ledger.settle(claim, PageState::Unvalidated);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
