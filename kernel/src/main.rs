@@ -51,8 +51,8 @@ fn run(mut cpu: hardware::cpu::Cpu, handoff: &'static Handoff) -> ! {
     setup::start_processors(&facts);
     let (used, peak) = hardware::heap::usage();
     log::info!("{} vCPUs, heap {used} bytes, peak {peak}", facts.apic_ids.len());
-    let started = guest::start(&mut cpu, handoff, &facts);
-    vcpu::run(cpu, started)
+    let launcher = guest::Launcher::new(handoff, facts);
+    vcpu::run(cpu, Some(launcher))
 }
 
 #[panic_handler]

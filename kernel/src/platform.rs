@@ -61,6 +61,10 @@ impl Machine for Platform<'_> {
         owned(self.cpu.window.write(page.address(), offset, bytes));
     }
 
+    fn take_back(&mut self, page: GuestPage, size: PageSize) {
+        owned(self.cpu.window.take_back(page.address(), size));
+    }
+
     fn zero(&mut self, page: GuestPage, size: PageSize) {
         if cfg!(feature = "fault_skip_zeroing") {
             return;

@@ -13,7 +13,7 @@ use log::LevelFilter;
 use snp_abi::acpi::Madt;
 use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges};
 use snp_abi::rmp::Vmpl;
-use snp_abi::secrets::{SecretsPage, VMPCK_BYTES};
+use snp_abi::secrets::{GuestArea, SecretsPage, VMPCK_BYTES};
 use spin::{Mutex, Once};
 use svsm_protocol::{Ledger, PageState, PspChannel, Registry, Svsm, Vtpm};
 use zerocopy::{FromBytes, FromZeros};
@@ -32,6 +32,15 @@ pub const VIDEO_MEMORY: core::ops::Range<u64> = 0xa_0000..0xc_0000;
 static SVSM: Once<Svsm> = Once::new();
 /// The secrets page as VMPL0 found it, in memory that only VMPL0 reaches.
 static SECRETS: Mutex<Option<SecretsPage>> = Mutex::new(None);
+
+/// What guests before this one left; none if this is the first.
+static LAST_GUEST: Mutex<Option<LastGuest>> = Mutex::new(None);
+
+/// What is kept of a guest that was reset.
+struct LastGuest {
+    /// Its part of the secrets page, if that could be read.
+    area: Option<GuestArea>,
+}
 
 /// The services.
 pub fn svsm() -> &'static Svsm {
@@ -123,10 +132,22 @@ fn vtpm() -> Option<Box<dyn Vtpm>> {
 pub fn guest_secrets(calling_area: u64) -> SecretsPage {
     let (start, end) = (region::start(), region::end());
     let area = snp_abi::secrets::SvsmArea::new(start, end - start, calling_area, 1, GUEST_VMPL);
-    match &*SECRETS.lock() {
+    let mut page = match &*SECRETS.lock() {
         Some(secrets) => secrets.for_guest(GUEST_VMPL, area),
         None => terminate(Reason::SecretsPage),
+    };
+    if let Some(last) = &*LAST_GUEST.lock() {
+        page.continue_messages(last.area.as_ref());
     }
+    page
+}
+
+/// Notes how far a guest that was reset came with its messages to the security processor; none if that is not known. What was not
+/// known once is not known later.
+pub fn continue_messages(area: Option<&GuestArea>) {
+    let mut last = LAST_GUEST.lock();
+    let was_lost = last.as_ref().is_some_and(|last| last.area.is_none());
+    *last = Some(LastGuest { area: area.filter(|_| !was_lost).cloned() });
 }
 
 /// RAM of the host's memory map, sorted, without the video memory; none if it is malformed or lacks our region.

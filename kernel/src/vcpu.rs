@@ -1,39 +1,48 @@
 //! The loop of one vCPU: run the guest, wake, serve its call, run the guest.
 
+use crate::guest::Launcher;
 use crate::platform::Platform;
 use crate::setup::{GUEST_VMPL, svsm};
 use hardware::cpu::Cpu;
+use hardware::instructions;
+use hardware::msr_protocol::{self, RunEnd};
 use hardware::termination::{Reason, terminate};
-use hardware::{instructions, msr_protocol};
 use svsm_protocol::{Fatal, Served, Vcpu};
 
-/// The guest was started on this vCPU.
-pub struct Started;
-
-/// Serves this vCPU's guest for ever; without one of its own, waits until another vCPU creates it.
-pub fn run(mut cpu: Cpu, started: Option<Started>) -> ! {
+/// Serves this vCPU's guest for ever; the vCPU that boots starts the guest, the others wait until one of their own is created.
+pub fn run(mut cpu: Cpu, mut launcher: Option<Launcher>) -> ! {
     let vcpu = Vcpu(cpu.index());
+    let is_started = launcher.as_mut().is_some_and(|launcher| launcher.start(&mut cpu));
     // The host runs VMPL0 of this vCPU again when its guest calls.
-    let ran = started.is_some() && msr_protocol::run_vmpl(GUEST_VMPL);
-    if !ran {
+    let mut end = if is_started { msr_protocol::run_vmpl(GUEST_VMPL) } else { RunEnd::Refused };
+    if end == RunEnd::Refused {
         instructions::halt();
     }
     loop {
-        let served = match svsm().serve(&mut Platform::new(&mut cpu), vcpu) {
-            Ok(served) => served,
-            Err(Fatal::DoubleMapping) => terminate(Reason::OwnPageValidation),
-            Err(Fatal::RmpStatus(status)) => {
-                log::error!("RMP instruction failed: {status:?}");
-                terminate(Reason::PermissionChange)
-            }
-        };
+        if end == RunEnd::GuestReset
+            && let Some(launcher) = &mut launcher
+        {
+            launcher.restart(&mut cpu);
+        }
+        let served = svsm().serve(&mut Platform::new(&mut cpu), vcpu).unwrap_or_else(|fatal| end_with(fatal));
         if let Served::Call { number, result } = served {
             log::trace!("vCPU {} call {}.{} -> {result:?}", vcpu.0, number.protocol, number.call);
         }
-        let ran = msr_protocol::run_vmpl(GUEST_VMPL);
-        if !ran && matches!(served, Served::Nothing) {
+        end = msr_protocol::run_vmpl(GUEST_VMPL);
+        if end == RunEnd::Refused && matches!(served, Served::Nothing) {
             // No guest here any more, or not yet.
             instructions::halt();
+        }
+    }
+}
+
+/// Ends the firmware because host or processor broke the contract.
+pub fn end_with(fatal: Fatal) -> ! {
+    match fatal {
+        Fatal::DoubleMapping => terminate(Reason::OwnPageValidation),
+        Fatal::RmpStatus(status) => {
+            log::error!("RMP instruction failed: {status:?}");
+            terminate(Reason::PermissionChange)
         }
     }
 }

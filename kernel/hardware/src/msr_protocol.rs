@@ -4,7 +4,7 @@ use crate::instructions;
 use crate::termination::{Reason, terminate};
 use snp_abi::ghcb::HypervisorFeatures;
 use snp_abi::ghcb::PROTOCOL_VERSION;
-use snp_abi::ghcb::msr_protocol::{Request, Response};
+use snp_abi::ghcb::msr_protocol::{RUN_VMPL_GUEST_RESET, Request, Response};
 use snp_abi::ghcb::page_state::PageOperation;
 use snp_abi::msr;
 use snp_abi::rmp::Vmpl;
@@ -57,10 +57,23 @@ pub fn register_ghcb(address: u64) {
     }
 }
 
-/// Runs a lower VMPL on this vCPU until it, or the host, hands the vCPU back; `false` if the host cannot.
-pub fn run_vmpl(vmpl: Vmpl) -> bool {
+/// Why a lower VMPL does not run on this vCPU any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// It ran, and it or the host handed the vCPU back.
+    Returned,
+    /// The guest asked the host for a reset.
+    GuestReset,
+    /// The host cannot run it.
+    Refused,
+}
+
+/// Runs a lower VMPL on this vCPU until it, or the host, hands the vCPU back.
+pub fn run_vmpl(vmpl: Vmpl) -> RunEnd {
     match exchange(Request::RunVmpl { vmpl }) {
-        Response::RunVmpl { error } => error == 0,
+        Response::RunVmpl { error: 0 } => RunEnd::Returned,
+        Response::RunVmpl { error: RUN_VMPL_GUEST_RESET } => RunEnd::GuestReset,
+        Response::RunVmpl { .. } => RunEnd::Refused,
         _ => terminate(Reason::HostAnswer),
     }
 }

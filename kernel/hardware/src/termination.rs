@@ -73,6 +73,9 @@ reasons! {
     Entropy = 22,
     /// The vTPM did not take a measurement of what is about to start.
     Measurement = 23,
+    /// The guest was reset, and cannot be started again: its image has it in memory that it has changed since, or a vCPU of it
+    /// still runs.
+    GuestReset = 24,
 }
 
 /// Asks the host to end the guest; does not return, whatever the host does.

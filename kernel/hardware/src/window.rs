@@ -80,11 +80,13 @@ impl Window {
 
     /// Asks the host for a page that is about to be validated, where memory is the host's at first.
     pub fn request(&mut self, page: u64, size: PageSize) -> Result<(), NotGuestMemory> {
+        if frames::memory_is_shared() { self.take_back(page, size) } else { Ok(()) }
+    }
+
+    /// Asks the host for a page that may be shared with it.
+    pub fn take_back(&mut self, page: u64, size: PageSize) -> Result<(), NotGuestMemory> {
         if region::overlaps(page, size.bytes()) || !is_aligned(page, size) {
             return Err(NotGuestMemory);
-        }
-        if !frames::memory_is_shared() {
-            return Ok(());
         }
         // SAFETY: the page is outside of the firmware's region, where Rust has everything.
         let asked =

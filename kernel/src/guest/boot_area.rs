@@ -5,8 +5,9 @@
 
 use super::{CannotStart, long_mode, memory};
 use crate::platform::Platform;
-use crate::setup::{self, Facts, MemoryRange};
+use crate::setup::{self, Facts, MemoryRange, svsm};
 use alloc::vec::Vec;
+use core::mem::offset_of;
 use core::ops::Range;
 use hardware::{cpuid, region};
 use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH};
@@ -14,7 +15,8 @@ use snp_abi::linux::{
     BootParameters, CcBlob, CcBlobSetupData, E820Entry, E820Kind, SETUP_EVENT_LOG, SETUP_HEADER_OFFSET,
     SetupDataHeader, SetupHeader,
 };
-use svsm_protocol::PageState;
+use snp_abi::secrets::{GuestArea, SecretsPage};
+use svsm_protocol::{GuestAddress, Machine, PageState};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Pages of the area.
@@ -83,6 +85,15 @@ impl BootArea {
     /// The top page table.
     pub fn tables(&self) -> u64 {
         self.page(TABLES)
+    }
+
+    /// What the guest that ran before left in its part of the secrets page; none if it has given the page away.
+    pub fn last_guest_area(&self, platform: &mut Platform<'_>) -> Option<GuestArea> {
+        let mut area = GuestArea::new_zeroed();
+        let page = GuestAddress(self.page(SECRETS));
+        let offset = offset_of!(SecretsPage, guest_area);
+        let read = |page| platform.read(page, offset, area.as_mut_bytes());
+        svsm().ledger.with_guest_page(page, read).ok().map(|()| area)
     }
 
     /// Fills and grants every page; `parameters` get the addresses of what they point to.

@@ -47,7 +47,7 @@ impl From<FwCfgError> for BlobError {
 /// A guest that is being put together.
 struct Loader<'a, 'b> {
     platform: &'a mut Platform<'b>,
-    fw_cfg: FwCfg,
+    fw_cfg: &'a mut FwCfg,
     facts: &'a Facts,
 }
 
@@ -56,10 +56,10 @@ pub fn prepare(
     cpu: &mut Cpu,
     guest: &LinuxGuest,
     facts: &Facts,
+    fw_cfg: &mut FwCfg,
     mut measured: Measured,
 ) -> Result<Start, CannotStart> {
     let area = BootArea::place(facts)?;
-    let fw_cfg = FwCfg::new(cpu).map_err(|_| CannotStart::Memory)?;
     let platform = &mut Platform::new(cpu);
     for blob in [&guest.kernel, &guest.initrd, &guest.command_line] {
         if blob.embedded_at != 0 {
@@ -106,7 +106,7 @@ impl Loader<'_, '_> {
     fn parameters(&mut self, area: &BootArea) -> Result<(BootParameters, Option<Tables>), CannotStart> {
         let start = area.range().start.checked_sub(ACPI_ROOM).ok_or(CannotStart::Memory)?;
         let start = start / PAGE_BYTES * PAGE_BYTES;
-        let tables = match Tables::read(&mut self.fw_cfg, start) {
+        let tables = match Tables::read(self.fw_cfg, start) {
             Ok(tables) => Some(tables),
             Err(error) => {
                 log::warn!("no ACPI tables: {error:?}");

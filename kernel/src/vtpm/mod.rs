@@ -43,6 +43,11 @@ impl Vtpm for OwnTpm {
         Ok(tpm.execute(locality, command, response))
     }
 
+    fn reset(&self) -> Result<(), VtpmError> {
+        self.tpm.try_lock().ok_or(VtpmError::Busy)?.power_on();
+        Ok(())
+    }
+
     /// A second TPM is made from the same entropy and asked for the key, so that the guest's own TPM goes on meanwhile, and
     /// nothing that its owner changed there (authorizations, seeds) changes what the manifest says.
     fn endorsement_key(&self) -> Result<Vec<u8>, VtpmError> {
