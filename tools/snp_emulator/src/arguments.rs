@@ -102,6 +102,10 @@ pub struct RunArguments {
     /// The host is too busy for every N-th guest message
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub throttle: u64,
+    /// Leave up to N resets of the guest to firmware that starts its guest again; without, a reset ends the run, as a VM of this kind
+    /// can only be launched anew
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub resets: u64,
     /// Name addresses in messages by the symbols of this ELF; may be given several times
     #[arg(long, value_name = "ELF")]
     pub symbols: Vec<PathBuf>,

@@ -162,6 +162,7 @@ fn settings_text(
         ("endorsement_key", hex(&platform.key)),
         ("host_data", hex(&arguments.host_data.0)),
         ("throttle", arguments.throttle.to_string()),
+        ("resets", arguments.resets.to_string()),
     ];
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a string cannot fail.

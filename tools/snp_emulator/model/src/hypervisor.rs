@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use snp_abi::address::PageSize;
 use snp_abi::cpuid::{CpuidQuery, CpuidRegisters};
 use snp_abi::ghcb::PROTOCOL_VERSION;
-use snp_abi::ghcb::msr_protocol::{CpuidRegister, Request, Response};
+use snp_abi::ghcb::msr_protocol::{CpuidRegister, RUN_VMPL_GUEST_RESET, Request, Response};
 use snp_abi::ghcb::termination::Termination;
 
 /// Position of the C-bit that this host announces.
@@ -79,6 +79,9 @@ impl Machine {
                     }
                     Err(_) => Response::PageStateChange { error: 1 },
                 }
+            }
+            Request::RunVmpl { .. } if vcpu == 0 && core::mem::take(&mut self.reset_pending) => {
+                Response::RunVmpl { error: RUN_VMPL_GUEST_RESET }
             }
             Request::RunVmpl { vmpl } => {
                 let from = actor.vmpl.index();

@@ -53,6 +53,8 @@ pub struct Machine {
     pub vcpus: Vec<Vcpu>,
     /// What was counted.
     pub statistics: Statistics,
+    /// The guest was reset, and VMPL0 of the first vCPU does not know it yet.
+    pub reset_pending: bool,
     violations: Vec<Violation>,
 }
 
@@ -65,6 +67,7 @@ impl Machine {
             stale: Stale::default(),
             vcpus,
             statistics: Statistics::default(),
+            reset_pending: false,
             violations: Vec::new(),
             configuration,
         };

@@ -11,6 +11,7 @@ use core::mem::offset_of;
 use snp_abi::address::PageSize;
 use snp_abi::ghcb::ap_creation::{ApCreation, ApCreationRequest};
 use snp_abi::ghcb::event::MalformedRequest;
+use snp_abi::ghcb::msr_protocol::{RUN_VMPL_GUEST_RESET, Response};
 use snp_abi::rmp::{VMPL_COUNT, Vmpl};
 use snp_abi::vmsa::{SevFeatures, Vmsa, start::EFER_SVME};
 
@@ -199,6 +200,36 @@ impl Machine {
             state.run = Run::Running;
         }
         Ok(target)
+    }
+
+    /// The host stops every vCPU of the guest, all of which must be outside VMRUN, and tells VMPL0 of the first vCPU: at once where
+    /// it waits for its guest, else when it wants to run one next. `false`, and nothing is done, where VMPL0 has no vCPU or there
+    /// is no level below it.
+    pub fn reset_guest(&mut self) -> bool {
+        let own = Vmpl::Vmpl0.index();
+        let Some(first) = self.vcpus.first() else { return false };
+        if first.vmsas[own].is_none()
+            || self.vcpus.iter().all(|vcpu| vcpu.vmsas[own + 1..].iter().all(Option::is_none))
+        {
+            return false;
+        }
+        let waits = first.current != Vmpl::Vmpl0;
+        let initial = self.initial_msr();
+        for target in 0..self.vcpus.len() {
+            for vmpl in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3] {
+                self.destroy(target, vmpl);
+                self.vcpus[target].channels[vmpl.index()] = Channel { msr: initial, registered: None };
+            }
+            self.vcpus[target].nmi_pending = false;
+        }
+        let first = &mut self.vcpus[0];
+        first.run = Run::Running;
+        if waits {
+            first.channels[own].msr = Response::RunVmpl { error: RUN_VMPL_GUEST_RESET }.encode();
+            self.statistics.vmpl_switches += 1;
+        }
+        self.reset_pending = !waits;
+        true
     }
 
     fn destroy(&mut self, target: usize, vmpl: Vmpl) {

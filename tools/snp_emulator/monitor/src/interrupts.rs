@@ -221,6 +221,12 @@ fn bit(vector: u8) -> (usize, u64) {
     (usize::from(vector / 64), 1 << (vector % 64))
 }
 
+/// The vectors that wait for injection on `processor`.
+pub fn all_pending(processor: usize) -> impl Iterator<Item = usize> {
+    let counts = &PENDING[processor].counts;
+    (FIRST_EXTERNAL..256).filter(|vector| counts[*vector].load(Ordering::SeqCst) != 0)
+}
+
 /// Counts a vector that is injected. By its own processor, which takes no interrupt meanwhile.
 pub fn clear_pending(processor: usize, vector: u8) {
     let (word, bit) = bit(vector);
@@ -235,6 +241,13 @@ pub fn set_pending(processor: usize, vector: u8) {
     let (word, bit) = bit(vector);
     PENDING[processor].counts[usize::from(vector)].fetch_add(1, Ordering::SeqCst);
     PENDING[processor].vectors[word].fetch_or(bit, Ordering::SeqCst);
+}
+
+/// Forgets every vector that was not injected yet. By its own processor.
+pub fn forget_all(processor: usize) {
+    let Pending { vectors, counts, .. } = &PENDING[processor];
+    vectors.iter().for_each(|word| word.store(0, Ordering::SeqCst));
+    counts.iter().for_each(|count| count.store(0, Ordering::SeqCst));
 }
 
 /// NMIs that a processor took so far.

@@ -1,11 +1,13 @@
 //! One processor of the machine, running one vCPU: VMSA in, VMRUN, VMSA out, exit handled.
 
+use crate::devices::reset;
 use crate::interrupts;
 use crate::vector_state::{self, VectorState};
 use crate::vmcb::{self, SAVE_AREA_BYTES, Vmcb};
 use crate::world::{self, Guard};
 use crate::world_switch::{self, Registers};
-use crate::{exits, heap, instructions, log, physical, translate};
+use crate::{apic, exits, heap, instructions, log, physical, translate};
+use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use model::vcpu::Run;
@@ -77,6 +79,7 @@ impl Processor {
             let mut world = world::lock();
             world::wake_flag(self.vcpu).store(0, Ordering::SeqCst);
             world.judge();
+            reset::follow(self.vcpu);
             if world::take_dump_request(self.vcpu) {
                 self.dump(match world.model.vcpus[self.vcpu].run {
                     Run::Running => "running",
@@ -84,6 +87,7 @@ impl Processor {
                     Run::Stopped => "stopped",
                     Run::Held => "held",
                 });
+                self.dump_interrupts();
             }
             if !self.runnable(&mut world) {
                 drop(world);
@@ -320,6 +324,8 @@ impl Processor {
     fn keep_vmsa(&mut self, world: &mut Guard, generation: u64) {
         if world.model.vcpus[self.vcpu].generations[self.vmpl.index()] != generation {
             self.loaded = None;
+            // What the last one was about to take is not the next one's.
+            self.vmcb.write(vmcb::EVENT_INJECTION, 0);
             return;
         }
         if let Some(loaded) = self.loaded {
@@ -371,6 +377,20 @@ impl Processor {
     /// Says in the VMSA why the guest left, for the software of a higher level.
     pub fn set_exit_code(&mut self, world: &mut Guard, code: u64) {
         self.set_save_word(offset_of!(Vmsa, guest_exit_code), world, code);
+    }
+
+    /// Prints which interrupts wait, and for what.
+    fn dump_interrupts(&self) {
+        let apic::State { in_service, requested, task_priority, timer_vector, timer_left } = apic::state();
+        let vectors = |bits: [u32; 8]| {
+            (0..256usize).filter(|vector| bits[vector / 32] >> (vector % 32) & 1 != 0).collect::<Vec<_>>()
+        };
+        log!(
+            "  interrupts: to inject {:x?}, in service {:x?}, requested {:x?}, priority {task_priority:#x}, timer {timer_vector:#x} left {timer_left:#x}",
+            interrupts::all_pending(self.vcpu_processor()).collect::<Vec<_>>(),
+            vectors(in_service),
+            vectors(requested),
+        );
     }
 
     /// Prints what the vCPU was doing.

@@ -40,6 +40,8 @@ pub struct Settings {
     pub large_pages: bool,
     /// Every so-manieth guest message is answered "busy"; 0 for none.
     pub throttle: u64,
+    /// Resets of the guest that are still left to VMPL0; the next one ends the run. None if a reset always does.
+    pub resets: Option<u64>,
 }
 
 /// What the security processor is made from.
@@ -90,6 +92,7 @@ impl Settings {
             memory_is_shared: flag("memory_is_shared")?,
             large_pages: flag("large_pages")?,
             throttle: value("throttle")?.parse().map_err(|_| odd("throttle"))?,
+            resets: Some(value("resets")?.parse().map_err(|_| odd("resets"))?).filter(|resets| *resets != 0),
         })
     }
 }

@@ -136,3 +136,54 @@ fn run_vmpl_switches_only_to_a_level_with_a_runnable_vmsa() {
 fn the_apic_id_list_is_the_configurations() {
     assert_eq!(Vm::new().machine.apic_ids(), [0, 5]);
 }
+
+const RUN_VMPL2: u64 = 2 << 32 | 0x016;
+const GUEST_RESET: u64 = 0x8000_0001 << 32 | 0x017;
+
+/// A machine whose VMPL0 has started a guest on both vCPUs.
+fn machine_with_guest() -> Vm {
+    let mut vm = Vm::new();
+    for vcpu in &mut vm.machine.vcpus {
+        vcpu.vmsas = [Some(0x1000), None, Some(SMALL), None];
+        vcpu.current = Vmpl::Vmpl2;
+        vcpu.run = Run::Running;
+        vcpu.channels[2].registered = Some(SMALL);
+    }
+    vm
+}
+
+#[test]
+fn a_reset_stops_every_vcpu_of_the_guest_and_tells_vmpl0_that_waits() {
+    let mut vm = machine_with_guest();
+    assert!(vm.machine.reset_guest());
+    let [first, second] = &vm.machine.vcpus[..] else { panic!("two vCPUs") };
+    assert_eq!((first.current, first.run), (Vmpl::Vmpl0, Run::Running));
+    assert_eq!(first.channels[0].msr, GUEST_RESET);
+    assert_eq!((second.current, second.run), (Vmpl::Vmpl0, Run::Halted));
+    for vcpu in [first, second] {
+        assert_eq!(vcpu.vmsas, [Some(0x1000), None, None, None]);
+        assert_eq!(vcpu.channels[2].registered, None);
+        assert_eq!(vcpu.generations[2], 1, "what it ran is not stored into the next one's VMSA");
+    }
+}
+
+#[test]
+fn vmpl0_that_runs_learns_of_a_reset_when_it_wants_to_run_its_guest() {
+    let mut vm = machine_with_guest();
+    vm.machine.vcpus[0].current = Vmpl::Vmpl0;
+    vm.machine.vcpus[0].channels[0].msr = 0x1234;
+    assert!(vm.machine.reset_guest());
+    assert_eq!(vm.machine.vcpus[0].channels[0].msr, 0x1234, "what it asks meanwhile is not answered by this");
+    assert_eq!(answer(&mut vm, RUN_VMPL2), GUEST_RESET);
+    assert_eq!(answer(&mut vm, RUN_VMPL2), 1 << 32 | 0x017, "told once; the level has no VMSA");
+}
+
+#[test]
+fn without_vmpl0_or_without_a_guest_there_is_nobody_to_leave_a_reset_to() {
+    let mut vm = machine_with_guest();
+    vm.machine.vcpus[0].vmsas[0] = None;
+    assert!(!vm.machine.reset_guest());
+    let mut vm = Vm::new();
+    vm.machine.vcpus[0].vmsas[0] = Some(0x1000);
+    assert!(!vm.machine.reset_guest());
+}

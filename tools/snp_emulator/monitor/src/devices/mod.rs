@@ -6,6 +6,7 @@ mod clock;
 mod fw_cfg_view;
 pub mod iommu;
 mod ports;
+pub mod reset;
 
 use crate::settings::Settings;
 

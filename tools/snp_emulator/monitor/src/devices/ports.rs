@@ -51,8 +51,8 @@ impl World {
                 self.end(Verdict::Failed)
             }
             PM1_CONTROL if value & SLEEP_ENABLE != 0 => self.end(Verdict::Finished),
-            RESET_CONTROL if value & RESET_CPU != 0 => self.reset("port 0xcf9"),
-            KEYBOARD_COMMAND if value & 0xff == KEYBOARD_RESET => self.reset("the keyboard controller"),
+            RESET_CONTROL if value & RESET_CPU != 0 => self.reset(vcpu, "port 0xcf9"),
+            KEYBOARD_COMMAND if value & 0xff == KEYBOARD_RESET => self.reset(vcpu, "the keyboard controller"),
             MONITOR_CONSOLE | FIRMWARE_CONSOLE => self.firmware_console(value as u8),
             SERIAL_DATA => {
                 // A chardev that is slow must not lose what a string instruction sends in one go.
@@ -68,12 +68,6 @@ impl World {
             _ if fw_cfg::is_port(port) => self.fw_cfg_output(vcpu, port, bytes, value),
             _ => raw_output(port, bytes, value),
         }
-    }
-
-    /// The guest asked for a reset. A confidential VM cannot be reset, only launched again.
-    fn reset(&mut self, by: &str) -> ! {
-        console::line("reset", format_args!("requested through {by}"));
-        self.end(Verdict::Finished)
     }
 
     fn firmware_console(&mut self, byte: u8) {

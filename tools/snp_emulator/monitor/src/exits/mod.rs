@@ -15,6 +15,7 @@ use crate::{instructions, vmcb};
 use core::sync::atomic::{AtomicBool, Ordering};
 use model::vcpu::Run;
 use snp_abi::cpuid::{CpuidQuery, CpuidRegisters};
+use snp_abi::rmp::Vmpl;
 
 pub use exception::deliver_vc;
 
@@ -82,7 +83,10 @@ pub fn handle(cpu: &mut Processor, world: &mut Guard) {
         VMRUN | 0x82..=SKINIT => inject_ud(cpu),
         SHUTDOWN => {
             cpu.dump("triple fault");
-            world.end(Verdict::Dead)
+            if cpu.vmpl == Vmpl::Vmpl0 || world.settings.resets.is_none() {
+                world.end(Verdict::Dead);
+            }
+            world.reset(cpu.vcpu, "a triple fault");
         }
         code => {
             cpu.dump("exit that the monitor does not expect");
