@@ -90,7 +90,8 @@ GUEST_ovmf = --guest-firmware $(OVMF) $(GUEST_linux)
 BLOB = --fw-cfg name=opt/org.vouchsafe/$(1),file=$(2)
 RUN_linux = $(call BLOB,kernel,$(LINUX_KERNEL)) $(call BLOB,initrd,$(LINUX_INITRD)) $(call BLOB,cmdline,$(IMAGES_DIR)/linux.cmdline)
 RUN_ovmf = --kernel $(LINUX_KERNEL) --initrd $(LINUX_INITRD) --append '$(LINUX_APPEND)'
-RUN_INTERACTIVE = $(if $(INTERACTIVE),--interactive --timeout 0)
+# Who sits there may want to reboot; UEFI guests cannot be started again.
+RUN_INTERACTIVE = $(if $(INTERACTIVE),--interactive --timeout 0 $(if $(filter linux,$(GUEST)),--resets 1000))
 
 GUESTS := payload linux ovmf
 NEEDS_linux := LINUX_KERNEL LINUX_INITRD

@@ -12,6 +12,7 @@
 //! | `run PROGRAM ARGUMENT...` | runs one of tpm2-tools and answers with what it prints |
 //! | `log` | answers with the event log that the firmware handed over |
 //! | `off` | turns the machine off |
+//! | `restart` | restarts it |
 
 use crate::say;
 use rustix::mount::{MountFlags, mount};
@@ -42,27 +43,43 @@ const MOST_BYTES: u64 = 1 << 20;
 
 type Answer = Result<Vec<u8>, String>;
 
-/// Serves requests until one turns the machine off, or the other side goes away.
-pub fn serve() {
+/// How a conversation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The machine shall go off.
+    Off,
+    /// It shall restart.
+    Restart,
+}
+
+/// Serves requests until one turns the machine off or restarts it, or the other side goes away.
+pub fn serve() -> End {
     // When everything else was mounted, its module was not loaded yet.
     if fs::read_dir(CONFIGFS).is_ok_and(|mut entries| entries.next().is_none()) {
         let _ = mount("configfs", CONFIGFS, "configfs", MountFlags::empty(), None);
     }
     let _ = mount("securityfs", SECURITYFS, "securityfs", MountFlags::empty(), None);
-    if let Err(error) = converse() {
+    converse().unwrap_or_else(|error| {
         say(&format!("{PORT}: {error}"));
-    }
+        End::Off
+    })
 }
 
-fn converse() -> io::Result<()> {
+fn converse() -> io::Result<End> {
     let port = OpenOptions::new().read(true).write(true).open(PORT)?;
     let mut requests = BufReader::new(port.try_clone()?);
     answer(&port, &Ok(Vec::new()))?;
     let mut line = String::new();
     while requests.read_line(&mut line)? != 0 {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        if words == ["off"] {
-            return answer(&port, &Ok(Vec::new()));
+        let end = match words[..] {
+            ["off"] => Some(End::Off),
+            ["restart"] => Some(End::Restart),
+            _ => None,
+        };
+        if let Some(end) = end {
+            answer(&port, &Ok(Vec::new()))?;
+            return Ok(end);
         }
         let done = perform(&words, &mut requests);
         answer(&port, &done)?;

@@ -28,16 +28,17 @@ fn main() {
     let wanted = Wanted::of_command_line(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
     say("user space");
     load_modules();
+    let mut restarts = wanted.restart;
     if wanted.shell {
         run_shell();
     } else if wanted.agent {
-        agent::serve();
+        restarts |= agent::serve() == agent::End::Restart;
     } else {
         checks::run(&wanted);
     }
     say("done");
     rustix::fs::sync();
-    let command = if wanted.restart { RebootCommand::Restart } else { RebootCommand::PowerOff };
+    let command = if restarts { RebootCommand::Restart } else { RebootCommand::PowerOff };
     if let Err(error) = reboot(command) {
         say(&format!("the machine does not go off: {error}"));
     }

@@ -9,6 +9,8 @@ const FINISHED: i32 = 0;
 const TERMINATED: i32 = 3;
 /// Our reason set, and the code for a blob that is not the measured one (`kernel/hardware/src/termination.rs`).
 const BLOB_REFUSED: &str = "reason set 8 code 21";
+/// The code for a guest that cannot be started again.
+const NOT_RESTARTED: &str = "reason set 8 code 24";
 const MIB: u64 = 1 << 20;
 /// What VMPL0 may keep of a VM.
 const MOST_KEPT: u64 = 16 * MIB;
@@ -26,10 +28,12 @@ pub fn judge(row: &Row, ended: &Ended) -> Vec<Verdict> {
     };
     match row.ending {
         Ending::Refused(_) => vec![named("before_the_guest_runs", refused(ended))],
+        Ending::NotRestarted => vec![named("ends_with_the_reason", not_restarted(ended))],
         Ending::Checks(checks) => {
             let mut verdicts: Vec<_> =
-                checks.iter().map(|name| named(name, said(ended, name).map(|_| ()))).collect();
-            verdicts.push(named("power_off", power_off(ended)));
+                checks.iter().map(|name| named(name, said_each_time(row, ended, name))).collect();
+            let end = if row.restarts == 0 { "power_off" } else { "restart" };
+            verdicts.push(named(end, end_of_run(row, ended)));
             verdicts.push(named("machine_found_no_violation", no_violation(ended)));
             verdicts.push(named("ledger_equals_rmp", ended.ledger_agrees()));
             verdicts.push(named("memory_is_all_but_what_the_firmware_keeps", memory(row, ended)));
@@ -51,11 +55,31 @@ pub fn said(ended: &Ended, name: &str) -> Result<String, String> {
     }
 }
 
-fn power_off(ended: &Ended) -> Result<(), String> {
-    match ended.status {
-        Some(FINISHED) if ended.serial.contains("vouchsafe: done") => Ok(()),
-        status => Err(format!("status {status:?}: {}", last_message(ended))),
+/// The check passed in each life of the guest.
+fn said_each_time(row: &Row, ended: &Ended, name: &str) -> Result<(), String> {
+    said(ended, name)?;
+    let wanted = row.restarts as usize + 1;
+    match ended.serial.matches(&format!("vouchsafe: {name} passed")).count() {
+        times if times == wanted => Ok(()),
+        times => Err(format!("passed {times} times of {wanted}")),
     }
+}
+
+fn end_of_run(row: &Row, ended: &Ended) -> Result<(), String> {
+    let lives = ended.serial.matches("vouchsafe: done").count();
+    match ended.status {
+        Some(FINISHED) if lives == row.restarts as usize + 1 => Ok(()),
+        status => Err(format!("status {status:?} in life {lives}: {}", last_message(ended))),
+    }
+}
+
+fn not_restarted(ended: &Ended) -> Result<(), String> {
+    let reason = ended.message("terminated: ").unwrap_or_default();
+    let lives = ended.serial.matches("vouchsafe: done").count();
+    if (ended.status, lives) == (Some(TERMINATED), 1) && reason.ends_with(NOT_RESTARTED) {
+        return Ok(());
+    }
+    Err(format!("status {:?} in life {lives}, '{reason}' instead of {NOT_RESTARTED}", ended.status))
 }
 
 fn no_violation(ended: &Ended) -> Result<(), String> {

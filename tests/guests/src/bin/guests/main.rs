@@ -142,7 +142,7 @@ fn boot_with(
     let once = || {
         boot.run(built, logs, |blobs| match row.ending {
             Ending::Refused(deceit) => deceit::apply(deceit, blobs, logs),
-            Ending::Checks(_) => Ok(()),
+            Ending::Checks(_) | Ending::NotRestarted => Ok(()),
         })
     };
     let mut ended = once()?;
@@ -198,6 +198,8 @@ fn options(row: &Row, disk: &Path) -> Vec<String> {
         row.vcpus.to_string(),
         "--memory".to_owned(),
         format!("{}M", row.memory_mib),
+        "--resets".to_owned(),
+        row.restarts.to_string(),
     ];
     if let Ending::Refused(deceit) = row.ending {
         options.extend(deceit::options(deceit).iter().map(|option| (*option).to_owned()));

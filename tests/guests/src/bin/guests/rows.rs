@@ -48,6 +48,8 @@ pub enum Ending {
     Checks(&'static [&'static str]),
     /// The firmware refuses the host's blob before any guest runs.
     Refused(Deceit),
+    /// The guest restarts, and the firmware ends, because it can start such a guest only once.
+    NotRestarted,
 }
 
 /// A boot.
@@ -65,6 +67,8 @@ pub struct Row {
     pub memory_mib: u64,
     /// What the first program shall check, besides VMPL and CPUs.
     pub wanted: &'static str,
+    /// How often the guest restarts under the same VMPL0; it says the same after each time.
+    pub restarts: u32,
     /// How it must end.
     pub ending: Ending,
 }
@@ -83,6 +87,8 @@ const FULL: &[&str] = &[
     "stress",
     "kernel_log_after",
 ];
+const RESTARTED: &[&str] =
+    &["vmpl", "kernel_log", "cpus", "memory", "sev_guest", "disk", "random", "network", "kernel_log_after"];
 const FULL_SMP: &[&str] = &[
     "vmpl",
     "kernel_log",
@@ -107,6 +113,7 @@ const BASE: Row = Row {
     vcpus: 1,
     memory_mib: 1024,
     wanted: "",
+    restarts: 0,
     ending: Ending::Checks(BASIC),
 };
 
@@ -152,6 +159,30 @@ pub const ROWS: &[Row] = &[
     // More than 2 GiB are in two parts, below and above 4 GiB.
     Row { name: "linux_in_8_gib_in_two_parts", memory_mib: 8192, ..BASE },
     Row { name: "linux_embedded_in_the_image", way: WayName::Embedded, ..BASE },
+    Row {
+        name: "linux_restarts_on_4_vcpus",
+        vcpus: 4,
+        wanted: "vouchsafe.disk vouchsafe.rng vouchsafe.net=10.0.2.100:7 vouchsafe.restart",
+        restarts: 2,
+        ending: Ending::Checks(RESTARTED),
+        ..BASE
+    },
+    Row {
+        name: "linux_restarts_after_a_triple_fault",
+        kernel: KernelName::Stable,
+        memory_mib: 512,
+        wanted: "vouchsafe.restart reboot=t",
+        restarts: 1,
+        ..BASE
+    },
+    Row {
+        name: "linux_in_the_image_starts_once",
+        way: WayName::Embedded,
+        wanted: "vouchsafe.restart",
+        restarts: 1,
+        ending: Ending::NotRestarted,
+        ..BASE
+    },
     refused("a_missing_kernel_is_refused", Deceit::KernelMissing),
     refused("a_changed_kernel_is_refused", Deceit::KernelChanged),
     refused("a_changed_kernel_header_is_refused", Deceit::HeaderChanged),

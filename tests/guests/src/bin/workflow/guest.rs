@@ -154,6 +154,13 @@ impl Guest {
         self.ask("log", &[])
     }
 
+    /// Restarts the guest, under the same VMPL0; returns when the agent answers again.
+    pub fn restart(&mut self) -> Result<(), String> {
+        self.ask("restart", &[])?;
+        let greeting = self.answer().map_err(|error| format!("the guest does not come back: {error}"))?;
+        greeting.map(|_| ())
+    }
+
     /// Turns the guest off, and waits for the machine to end well.
     pub fn finish(mut self) -> Result<(), String> {
         self.ask("off", &[])?;
@@ -168,6 +175,8 @@ impl Guest {
 fn options(place: &Place, image: &Image, command_line: &Path, socket: &Path) -> Vec<String> {
     let kernel = &place.parts.kernel;
     let mut options = vec!["--psp-keys".to_owned(), place.parts.keys.display().to_string()];
+    // A guest that is never restarted does not notice.
+    options.extend(["--resets".to_owned(), "1".to_owned()]);
     if image.has_firmware {
         for (name, file) in [("--kernel", &kernel.image), ("--initrd", &kernel.initrd)] {
             options.extend([name.to_owned(), file.display().to_string()]);

@@ -44,6 +44,9 @@ const SEAL: &[&str] = &[
     "tpm2_load -C primary.ctx -u own.pub -r own.priv -c own.ctx -Q",
 ];
 const OPEN: &str = "tpm2_unseal -c own.ctx -p pcr:sha256:4,8,9";
+/// Keeps it in the TPM, where it outlives a restart of the guest.
+const KEEP: &str = "tpm2_evictcontrol -C o -c own.ctx 0x81000100 -Q";
+const OPEN_KEPT: &str = "tpm2_unseal -c 0x81000100 -p pcr:sha256:4,8,9";
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -209,4 +212,23 @@ pub fn seal_own(guest: &mut Guest, secret: &[u8]) -> Result<String, String> {
 /// Opens it again.
 pub fn open_own(guest: &mut Guest) -> Result<String, String> {
     run(guest, OPEN)
+}
+
+/// Restarts the guest with the secret of its own in the TPM.
+pub fn restart(guest: &mut Guest) -> Result<(), String> {
+    run(guest, KEEP)?;
+    tell("guest# reboot");
+    guest.restart()
+}
+
+/// Opens the secret that the TPM kept.
+pub fn open_kept(guest: &mut Guest) -> Result<String, String> {
+    run(guest, OPEN_KEPT)
+}
+
+/// How often the TPM was reset, as it says itself.
+pub fn reset_count(guest: &mut Guest) -> Result<u32, String> {
+    let clock = run(guest, "tpm2_readclock")?;
+    let count = clock.lines().find_map(|line| line.trim().strip_prefix("reset_count:")?.trim().parse().ok());
+    count.ok_or_else(|| format!("'{clock}' names no reset count"))
 }

@@ -319,8 +319,33 @@ fn accepted_guest(
     steps::later_reports(&mut guest, collected_folders(collected), &collected.nonce, &collected.later_nonce)?;
     judged.record("sealed_secret_stays_shut_after_a_pcr_changed", shut(steps::unseal(&mut guest), POLICY));
     judged.record("own_secret_stays_shut_after_a_pcr_changed", shut(steps::open_own(&mut guest), POLICY));
+    restarted(&mut guest, party, &place.folder.join("restarted"), judged)?;
     guest.finish()?;
     Ok(wrapped)
+}
+
+/// The same VM after a restart of its guest: PCRs begin anew, keys and what is sealed stay, and it can prove itself again.
+fn restarted(
+    guest: &mut Guest,
+    party: &RelyingParty,
+    evidence: &Path,
+    judged: &mut Judged,
+) -> Result<(), String> {
+    let before = steps::reset_count(guest)?;
+    steps::restart(guest)?;
+    let opened = steps::open_kept(guest).and_then(|text| same(text.as_bytes(), SECRET));
+    judged.record("own_secret_opens_after_a_restart_of_the_guest", opened);
+    let count = steps::reset_count(guest)?;
+    let counted = if count == before + 1 { Ok(()) } else { Err(format!("{before} resets, then {count}")) };
+    judged.record("restart_of_the_guest_is_a_reset_of_the_tpm", counted);
+    let kept = steps::read_certificate(guest).map(|_| ());
+    judged.record("certificate_is_kept_over_a_restart_of_the_guest", kept);
+    let nonce = random();
+    steps::collect(guest, evidence, &nonce)?;
+    steps::prove(guest, evidence, party)?;
+    let answer = party.judge(evidence, &nonce)?;
+    judged.record("evidence_of_the_restarted_guest_is_verified", verified(&answer));
+    Ok(())
 }
 
 /// The TPM starts without certificates, and keeps the one that its owner stores. Any bytes serve: only readers judge them.
