@@ -28,7 +28,12 @@ pub fn judge(row: &Row, ended: &Ended) -> Vec<Verdict> {
     };
     match row.ending {
         Ending::Refused(_) => vec![named("before_the_guest_runs", refused(ended))],
-        Ending::NotRestarted => vec![named("ends_with_the_reason", not_restarted(ended))],
+        Ending::NotRestarted(checks) => {
+            let mut verdicts: Vec<_> =
+                checks.iter().map(|name| named(name, said(ended, name).map(|_| ()))).collect();
+            verdicts.push(named("ends_with_the_reason", not_restarted(ended)));
+            verdicts
+        }
         Ending::Checks(checks) => {
             let mut verdicts: Vec<_> =
                 checks.iter().map(|name| named(name, said_each_time(row, ended, name))).collect();

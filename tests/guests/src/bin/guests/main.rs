@@ -142,7 +142,7 @@ fn boot_with(
     let once = || {
         boot.run(built, logs, |blobs| match row.ending {
             Ending::Refused(deceit) => deceit::apply(deceit, blobs, logs),
-            Ending::Checks(_) | Ending::NotRestarted => Ok(()),
+            Ending::Checks(_) | Ending::NotRestarted(_) => Ok(()),
         })
     };
     let mut ended = once()?;

@@ -22,9 +22,9 @@ const SESSION: &[&str] =
     &["tpm2_startauthsession --policy-session -S session.ctx", "tpm2_policysecret -S session.ctx -c e"];
 const ACTIVATE: &str =
     "tpm2_activatecredential -c ak.ctx -C ek.ctx -i credential.blob -o activated.bin -P session:session.ctx";
-/// Where software looks for the certificate of an RSA-2048 endorsement key (TCG EK Credential Profile, 2.2.1.4), and the attributes
-/// that the profile gives it.
-const CERTIFICATE_INDEX: &str = "0x01c00002";
+/// Where software looks for the certificates of endorsement keys: RSA-2048, P-256, P-384 (TCG EK Credential Profile, 2.2.1.4 and
+/// 2.2.1.5), and the attributes that the profile gives them.
+pub const CERTIFICATE_INDICES: [&str; 3] = ["0x01c00002", "0x01c0000a", "0x01c00016"];
 const CERTIFICATE_ATTRIBUTES: &str = "ppwrite|writedefine|ppread|ownerread|authread|no_da|platformcreate";
 const FLUSH: &str = "tpm2_flushcontext session.ctx";
 /// Takes a sealed secret into the TPM, in a session of its own.
@@ -187,17 +187,17 @@ pub fn unseal(guest: &mut Guest) -> Result<String, String> {
 }
 
 /// How reading the certificate of the endorsement key ends.
-pub fn read_certificate(guest: &mut Guest) -> Result<Vec<u8>, String> {
-    run(guest, &format!("tpm2_nvread {CERTIFICATE_INDEX} -C o -o ek.read"))?;
+pub fn read_certificate(guest: &mut Guest, index: &str) -> Result<Vec<u8>, String> {
+    run(guest, &format!("tpm2_nvread {index} -C o -o ek.read"))?;
     guest.get("ek.read")
 }
 
 /// Stores a certificate of the endorsement key, as the guest's administrator does with what an authority sent.
-pub fn store_certificate(guest: &mut Guest, certificate: &[u8]) -> Result<(), String> {
+pub fn store_certificate(guest: &mut Guest, index: &str, certificate: &[u8]) -> Result<(), String> {
     guest.put("ek.crt", certificate)?;
     let size = certificate.len();
-    run(guest, &format!("tpm2_nvdefine {CERTIFICATE_INDEX} -C p -s {size} -a {CERTIFICATE_ATTRIBUTES}"))?;
-    run(guest, &format!("tpm2_nvwrite {CERTIFICATE_INDEX} -C p -i ek.crt")).map(|_| ())
+    run(guest, &format!("tpm2_nvdefine {index} -C p -s {size} -a {CERTIFICATE_ATTRIBUTES}"))?;
+    run(guest, &format!("tpm2_nvwrite {index} -C p -i ek.crt")).map(|_| ())
 }
 
 /// Seals a secret of the guest's own to its PCRs, and opens it.

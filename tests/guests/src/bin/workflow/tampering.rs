@@ -338,7 +338,8 @@ fn restarted(
     let count = steps::reset_count(guest)?;
     let counted = if count == before + 1 { Ok(()) } else { Err(format!("{before} resets, then {count}")) };
     judged.record("restart_of_the_guest_is_a_reset_of_the_tpm", counted);
-    let kept = steps::read_certificate(guest).map(|_| ());
+    let [first, ..] = steps::CERTIFICATE_INDICES;
+    let kept = steps::read_certificate(guest, first).map(|_| ());
     judged.record("certificate_is_kept_over_a_restart_of_the_guest", kept);
     let nonce = random();
     steps::collect(guest, evidence, &nonce)?;
@@ -350,16 +351,18 @@ fn restarted(
 
 /// The TPM starts without certificates, and keeps the one that its owner stores. Any bytes serve: only readers judge them.
 fn certificate(guest: &mut Guest, party: &RelyingParty, judged: &mut Judged) -> Result<(), String> {
+    let [first, ..] = steps::CERTIFICATE_INDICES;
     judged.record(
         "new_tpm_has_no_certificate_of_its_endorsement_key",
-        shut(steps::read_certificate(guest), NO_INDEX),
+        shut(steps::read_certificate(guest, first), NO_INDEX),
     );
     let root = party.root.as_deref().ok_or("no test root")?;
     let bytes = std::fs::read(root).map_err(|error| format!("{}: {error}", root.display()))?;
-    let kept = steps::store_certificate(guest, &bytes)
-        .and_then(|()| steps::read_certificate(guest))
-        .and_then(|read| same(&read, &bytes));
-    judged.record("certificate_of_the_endorsement_key_is_kept_in_its_index", kept);
+    let kept = steps::CERTIFICATE_INDICES.iter().try_for_each(|index| {
+        steps::store_certificate(guest, index, &bytes)?;
+        same(&steps::read_certificate(guest, index)?, &bytes)
+    });
+    judged.record("certificates_of_endorsement_keys_are_kept_in_their_indices", kept);
     Ok(())
 }
 
