@@ -2,7 +2,7 @@
 
 use crate::call_table;
 use crate::failure::{Failure, Refusal};
-use crate::ledger::{Claim, GuestAddress, GuestPage, PageState};
+use crate::ledger::{Claim, GuestAddress, GuestPage, Ledger, PageState};
 use crate::machine::{AccessChange, GuestAccess, Machine};
 use crate::registry::VcpuContext;
 use crate::serve::Request;
@@ -184,11 +184,7 @@ pub fn delete_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
     }
     let (ledger, machine) = (&request.svsm.ledger, &mut *request.machine);
     request.svsm.registry.remove(address, |context, is_shared| {
-        let is_own = ledger.state(GuestAddress(address)) == PageState::Own;
-        unmake_vmsa(machine, context.vmsa, is_own)?;
-        if !is_own {
-            ledger.change_role(context.vmsa, PageState::Guest);
-        }
+        free_vcpu(ledger, machine, context)?;
         if !is_shared {
             ledger.change_role(context.calling_area, PageState::Guest);
         }
@@ -196,11 +192,28 @@ pub fn delete_vcpu(request: &mut Request<'_>) -> Result<(), Failure> {
     })
 }
 
+/// Ends the role of a VMSA; that of its calling area is left to the caller.
+///
+/// # Errors
+/// If the VMSA runs; nothing has changed then.
+pub(crate) fn free_vcpu(
+    ledger: &Ledger,
+    machine: &mut dyn Machine,
+    context: &VcpuContext,
+) -> Result<(), Failure> {
+    let is_own = ledger.state(GuestAddress(context.vmsa.address())) == PageState::Own;
+    unmake_vmsa(machine, context.vmsa, is_own)?;
+    if !is_own {
+        ledger.change_role(context.vmsa, PageState::Guest);
+    }
+    Ok(())
+}
+
 /// Gives a former VMSA back to the guest as ordinary memory; the first one lies in the firmware's own memory and stays there.
 ///
 /// RMPADJUST refuses a VMSA that runs, so its first success is the moment from which on the host cannot enter it (APM volume 2,
 /// 15.36.12); what is refused has not changed anything.
-pub(crate) fn unmake_vmsa(machine: &mut dyn Machine, page: GuestPage, is_own: bool) -> Result<(), Failure> {
+fn unmake_vmsa(machine: &mut dyn Machine, page: GuestPage, is_own: bool) -> Result<(), Failure> {
     if machine.set_access(page, PageSize::Small, GuestAccess::None)? == AccessChange::InUse {
         return Err(Refusal::InvalidRequest.into());
     }

@@ -5,7 +5,7 @@
 //! counts as given back when every vCPU's translations are flushed.
 
 use crate::failure::{Failure, Fatal, Refusal};
-use crate::ledger::{Claim, ClaimError, GuestAddress, PageState};
+use crate::ledger::{Claim, ClaimError, GuestAddress, Ledger, PageState};
 use crate::machine::{GuestAccess, Machine, Validation};
 use crate::serve::Request;
 use snp_abi::address::{PAGE_LENGTH, page_offset};
@@ -178,16 +178,29 @@ fn zero(machine: &mut dyn Machine, claim: &Claim) {
 /// Takes a page from the guest; it stays claimed until [`finish_rescinded`] has flushed the translations.
 fn rescind(request: &mut Request<'_>, entry: PvalidateEntry) -> Result<(), Failure> {
     let claim = claim(request, entry, PageState::Guest)?;
+    if rescind_claimed(&request.svsm.ledger, request.machine, claim)? {
+        Ok(())
+    } else {
+        Err(Refusal::Pvalidate(RmpStatus::FailSizeMismatch).into())
+    }
+}
+
+/// Takes a page from the guest that it has, and rescinds it; it stays claimed until translations were flushed. `false` if the RMP
+/// holds a large page as small ones: the guest has it as before, then.
+pub(crate) fn rescind_claimed(
+    ledger: &Ledger,
+    machine: &mut dyn Machine,
+    claim: Claim,
+) -> Result<bool, Fatal> {
     let (page, size) = (claim.page(), claim.size());
-    request.machine.set_access(page, size, GuestAccess::None)?;
-    match request.machine.pvalidate(page, size, false)? {
-        Validation::Changed => {}
-        Validation::Unchanged => return Err(Fatal::DoubleMapping.into()),
+    machine.set_access(page, size, GuestAccess::None)?;
+    match machine.pvalidate(page, size, false)? {
+        Validation::Changed => Ok(true),
+        Validation::Unchanged => Err(Fatal::DoubleMapping),
         Validation::SizeMismatch => {
-            request.machine.set_access(page, size, GuestAccess::Full)?;
-            request.svsm.ledger.settle(claim, PageState::Guest);
-            return Err(Refusal::Pvalidate(RmpStatus::FailSizeMismatch).into());
+            machine.set_access(page, size, GuestAccess::Full)?;
+            ledger.settle(claim, PageState::Guest);
+            Ok(false)
         }
     }
-    Ok(())
 }

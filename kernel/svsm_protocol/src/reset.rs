@@ -3,10 +3,11 @@
 //! Whoever asks for it, the guest or the host alone, what comes out is a guest that VMPL0 has loaded and measured anew: nothing
 //! of the last one runs, and nothing that it left in memory is there any more when the next one gets the memory.
 
-use crate::core_calls::unmake_vmsa;
+use crate::core_calls::free_vcpu;
 use crate::failure::{Failure, Fatal};
 use crate::ledger::{GuestAddress, PageState};
-use crate::machine::{GuestAccess, Machine, Validation};
+use crate::machine::Machine;
+use crate::pvalidate::rescind_claimed;
 use crate::serve::Svsm;
 use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PageSize};
 
@@ -35,12 +36,7 @@ impl Svsm {
     pub fn stop_guest(&self, machine: &mut dyn Machine) -> Result<(), ResetError> {
         self.registry.close();
         let stopped = self.registry.remove_all(|context| {
-            let vmsa = context.vmsa;
-            let is_own = self.ledger.state(GuestAddress(vmsa.address())) == PageState::Own;
-            unmake_vmsa(machine, vmsa, is_own)?;
-            if !is_own {
-                self.ledger.change_role(vmsa, PageState::Guest);
-            }
+            free_vcpu(&self.ledger, machine, context)?;
             // Two VMSAs of a vCPU may share it; it is nobody's calling area in the end.
             self.ledger.change_role(context.calling_area, PageState::Guest);
             Ok(())
@@ -91,8 +87,7 @@ impl Svsm {
         Ok(())
     }
 
-    /// Takes a page from the guest that it has; it stays claimed until translations were flushed. `false` if the RMP holds a large
-    /// page as small ones.
+    /// Takes a page from the guest if it has it, as [`rescind_claimed`] does.
     fn rescind(
         &self,
         machine: &mut dyn Machine,
@@ -106,15 +101,7 @@ impl Svsm {
         }
         let claim = self.ledger.claim(address, size, PageState::Guest);
         let claim = claim.map_err(|_| ResetError::Ledger(PageState::Guest))?;
-        machine.set_access(claim.page(), size, GuestAccess::None)?;
-        match machine.pvalidate(claim.page(), size, false)? {
-            Validation::Changed => Ok(true),
-            Validation::Unchanged => Err(Fatal::DoubleMapping.into()),
-            Validation::SizeMismatch => {
-                self.ledger.settle(claim, PageState::Guest);
-                Ok(false)
-            }
-        }
+        Ok(rescind_claimed(&self.ledger, machine, claim)?)
     }
 
     /// Ends the claim of a page that was taken from the guest; asks the host for one that the guest had not validated.

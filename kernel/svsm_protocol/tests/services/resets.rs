@@ -86,8 +86,8 @@ fn no_call_is_served_until_the_next_guest_is_there() {
     assert_eq!(served, Served::Nothing, "the last guest's call must not be the next one's");
 }
 
-#[test]
-fn a_vcpu_that_still_runs_is_not_reset() {
+/// A guest whose second vCPU the host has not stopped.
+fn vm_that_runs() -> Vm {
     let vm = Vm::new();
     vm.prepare_vmsa(VMSA);
     assert_eq!(vm.create(VMSA, AREA, 1), ResultCode::Success);
@@ -98,8 +98,25 @@ fn a_vcpu_that_still_runs_is_not_reset() {
         vcpu.current = Vmpl::Vmpl2;
         vcpu.inside = true;
     }
+    vm
+}
+
+#[test]
+fn a_vcpu_that_still_runs_is_not_reset() {
+    let vm = vm_that_runs();
     assert_eq!(vm.reset(), Err(ResetError::Running));
     assert_eq!(vm.state(VMSA), PageState::Vmsa);
+}
+
+#[test]
+fn a_vcpu_that_is_still_there_is_not_served_during_a_reset() {
+    let vm = vm_that_runs();
+    vm.lock().memory.write(AREA, &[1]);
+    assert_eq!(vm.reset(), Err(ResetError::Running));
+    let serve = || vm.svsm.serve(&mut View::new(&vm, 1), Vcpu(1)).unwrap();
+    assert_eq!(serve(), Served::Nothing);
+    vm.svsm.admit_guest();
+    assert!(matches!(serve(), Served::Call { .. }), "nothing but the reset held the call back");
 }
 
 #[test]
@@ -112,7 +129,10 @@ fn a_reset_waits_for_the_call_that_another_vcpu_has_served() {
         let (vm, mut thread) = (&vm, None);
         let mut meanwhile = |_: &Vm, _: Operation| {
             // The call is being served when the reset begins; it ends although the reset waits.
-            thread.get_or_insert_with(|| scope.spawn(|| vm.reset()));
+            let thread = &*thread.get_or_insert_with(|| scope.spawn(|| vm.reset()));
+            // Time enough for a reset that does not wait.
+            (0..1000).for_each(|_| std::thread::yield_now());
+            assert!(!thread.is_finished(), "the reset did not wait");
         };
         let call = Call::core(1, AREA + 8);
         let answer = vm.call_during(1, context(VMSA, AREA), call, Some(&mut meanwhile)).unwrap();
