@@ -30,17 +30,8 @@ pub const VIDEO_MEMORY: core::ops::Range<u64> = 0xa_0000..0xc_0000;
 
 /// The services, for all vCPUs.
 static SVSM: Once<Svsm> = Once::new();
-/// The secrets page as VMPL0 found it, in memory that only VMPL0 reaches.
+/// The secrets page as VMPL0 found it, in memory that only VMPL0 reaches; its guest's part is what the last guest left there.
 static SECRETS: Mutex<Option<SecretsPage>> = Mutex::new(None);
-
-/// What guests before this one left; none if this is the first.
-static LAST_GUEST: Mutex<Option<LastGuest>> = Mutex::new(None);
-
-/// What is kept of a guest that was reset.
-struct LastGuest {
-    /// Its part of the secrets page, if that could be read.
-    area: Option<GuestArea>,
-}
 
 /// The services.
 pub fn svsm() -> &'static Svsm {
@@ -100,7 +91,9 @@ pub fn facts(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
 
 fn keep_secrets(handoff: &Handoff) {
     let page = take_secrets_page(handoff.secrets_page);
-    let Ok(secrets) = SecretsPage::read_from_bytes(&page) else { terminate(Reason::SecretsPage) };
+    let Ok(mut secrets) = SecretsPage::read_from_bytes(&page) else { terminate(Reason::SecretsPage) };
+    // The first guest begins to count.
+    secrets.guest_area = GuestArea::new_zeroed();
     if secrets.version == 0 || secrets.vmpcks.iter().any(|key| key.iter().all(|byte| *byte == 0)) {
         terminate(Reason::SecretsPage);
     }
@@ -132,22 +125,22 @@ fn vtpm() -> Option<Box<dyn Vtpm>> {
 pub fn guest_secrets(calling_area: u64) -> SecretsPage {
     let (start, end) = (region::start(), region::end());
     let area = snp_abi::secrets::SvsmArea::new(start, end - start, calling_area, 1, GUEST_VMPL);
-    let mut page = match &*SECRETS.lock() {
-        Some(secrets) => secrets.for_guest(GUEST_VMPL, area),
+    match &*SECRETS.lock() {
+        Some(secrets) => {
+            let mut page = secrets.for_guest(GUEST_VMPL, area);
+            page.continue_messages(Some(&secrets.guest_area));
+            page
+        }
         None => terminate(Reason::SecretsPage),
-    };
-    if let Some(last) = &*LAST_GUEST.lock() {
-        page.continue_messages(last.area.as_ref());
     }
-    page
 }
 
-/// Notes how far a guest that was reset came with its messages to the security processor; none if that is not known. What was not
-/// known once is not known later.
+/// Notes how far a guest that was reset came with its messages to the security processor. Where that is not known, the keys are
+/// forgotten, for every later guest.
 pub fn continue_messages(area: Option<&GuestArea>) {
-    let mut last = LAST_GUEST.lock();
-    let was_lost = last.as_ref().is_some_and(|last| last.area.is_none());
-    *last = Some(LastGuest { area: area.filter(|_| !was_lost).cloned() });
+    if let Some(secrets) = &mut *SECRETS.lock() {
+        secrets.continue_messages(area);
+    }
 }
 
 /// RAM of the host's memory map, sorted, without the video memory; none if it is malformed or lacks our region.

@@ -91,10 +91,10 @@ impl Launcher {
         guest: &LinuxGuest,
         measured: Measured,
     ) -> Result<Start, CannotStart> {
-        if self.fw_cfg.is_none() {
-            self.fw_cfg = Some(FwCfg::new(cpu).map_err(|_| CannotStart::Memory)?);
-        }
-        let fw_cfg = self.fw_cfg.as_mut().ok_or(CannotStart::Memory)?;
+        let fw_cfg = match &mut self.fw_cfg {
+            Some(fw_cfg) => fw_cfg,
+            none => none.insert(FwCfg::new(cpu).map_err(|_| CannotStart::Memory)?),
+        };
         linux::prepare(cpu, guest, &self.facts, fw_cfg, measured)
     }
 
@@ -121,11 +121,11 @@ impl Launcher {
     }
 
     fn make_vmsa(&mut self, start: &Start, apic_id: u32) -> Result<u64, StartError> {
-        let frame = match self.first_vmsa.take() {
+        let frame = match &mut self.first_vmsa {
             Some(frame) => frame,
-            None => FirstVmsa::new()?,
+            none => none.insert(FirstVmsa::new()?),
         };
-        self.first_vmsa.insert(frame).make(&start.vmsa, GUEST_VMPL, apic_id)
+        frame.make(&start.vmsa, GUEST_VMPL, apic_id)
     }
 
     /// Starts the guest again as it was first started: the same measured files, in memory that was taken from it and zeroed, with a
@@ -163,9 +163,8 @@ impl Launcher {
     fn stop(&self, cpu: &mut Cpu) -> Result<(), ResetError> {
         let platform = &mut Platform::new(cpu);
         svsm().stop_guest(platform)?;
-        if let Ok(area) = BootArea::place(&self.facts) {
-            setup::continue_messages(area.last_guest_area(platform).as_ref());
-        }
+        let area = BootArea::place(&self.facts).ok();
+        setup::continue_messages(area.and_then(|area| area.last_guest_area(platform)).as_ref());
         svsm().retake_memory(platform)
     }
 }
