@@ -104,15 +104,15 @@ pub fn reset() {
 
 /// What this processor's APIC is doing, for messages.
 pub struct State {
-    /// Vectors in service, and requested: 256 bits each.
+    /// Vectors in service, a bit each.
     pub in_service: [u32; 8],
-    /// Vectors that wait for the processor.
+    /// Vectors that wait for the processor, a bit each.
     pub requested: [u32; 8],
-    /// Task priority; local vector of the timer; what is left of its count.
+    /// The priority below which they wait.
     pub task_priority: u32,
-    /// See above.
+    /// The timer's entry in the local vector table.
     pub timer_vector: u32,
-    /// See above.
+    /// What is left of the timer's count.
     pub timer_left: u32,
 }
 

@@ -25,7 +25,7 @@ const STACK_BYTES: usize = 16 << 10;
 const INTERRUPT_GATE: u64 = 0x8e;
 const GS_BASE: u32 = 0xc000_0101;
 
-/// What arrived at a processor; GS points to it, so that the stubs need one instruction.
+/// What arrived at a processor; GS points to it, so that the stubs need one register.
 #[repr(C)]
 struct Pending {
     /// Vectors that were not injected yet: one bit each.

@@ -1,6 +1,5 @@
 //! One processor of the machine, running one vCPU: VMSA in, VMRUN, VMSA out, exit handled.
 
-use crate::devices::reset;
 use crate::interrupts;
 use crate::vector_state::{self, VectorState};
 use crate::vmcb::{self, SAVE_AREA_BYTES, Vmcb};
@@ -79,7 +78,7 @@ impl Processor {
             let mut world = world::lock();
             world::wake_flag(self.vcpu).store(0, Ordering::SeqCst);
             world.judge();
-            reset::follow(self.vcpu);
+            world.follow_reset(self.vcpu);
             if world::take_dump_request(self.vcpu) {
                 self.dump(match world.model.vcpus[self.vcpu].run {
                     Run::Running => "running",

@@ -6,7 +6,7 @@ mod clock;
 mod fw_cfg_view;
 pub mod iommu;
 mod ports;
-pub mod reset;
+mod reset;
 
 use crate::settings::Settings;
 
@@ -15,6 +15,8 @@ pub struct Devices {
     fw_cfg: fw_cfg_view::View,
     /// Register that the guest selected in the CMOS.
     cmos_index: u8,
+    /// vCPUs, bit n for number n, whose processors' APICs have not followed a reset yet.
+    loud: u32,
     clock: clock::Clock,
     /// What devices reach.
     pub iommu: iommu::Iommu,
@@ -26,6 +28,7 @@ impl Devices {
         Self {
             fw_cfg: fw_cfg_view::View::new(settings, apic_ids),
             cmos_index: 0,
+            loud: 0,
             clock: clock::Clock::new(),
             iommu: iommu::Iommu::new(),
         }

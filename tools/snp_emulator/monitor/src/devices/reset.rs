@@ -3,10 +3,8 @@
 
 use super::ports::{raw_input, raw_output};
 use crate::finish::Verdict;
-use crate::interrupts::MAX_PROCESSORS;
 use crate::world::World;
 use crate::{apic, console, instructions, interrupts, physical};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// PCI configuration mechanism 1: address (enable, bus, device, function, register) and data.
 const PCI_ADDRESS: u16 = 0xcf8;
@@ -27,19 +25,18 @@ const MASKED: u32 = 1 << 16;
 const PIC_MASKS: [u16; 2] = [0x21, 0xa1];
 const SERIAL_INTERRUPTS: u16 = 0x3f9;
 
-/// What every processor has to do by itself: its APIC is nobody else's to reach.
-static PROCESSORS: [AtomicBool; MAX_PROCESSORS] = [const { AtomicBool::new(false) }; MAX_PROCESSORS];
-
-/// Quiets the APIC of the processor that runs this code, if its guest was reset since the last time.
-pub fn follow(vcpu: usize) {
-    if PROCESSORS[vcpu].swap(false, Ordering::SeqCst) {
-        apic::reset();
-        instructions::write_cr8(0);
-        interrupts::forget_all(vcpu + 1);
-    }
-}
-
 impl World {
+    /// Quiets the APIC of this vCPU's processor, which runs this code, if the guest was reset since the last time: an APIC is
+    /// nobody else's to reach.
+    pub fn follow_reset(&mut self, vcpu: usize) {
+        if self.devices.loud & 1 << vcpu != 0 {
+            self.devices.loud &= !(1 << vcpu);
+            apic::reset();
+            instructions::write_cr8(0);
+            interrupts::forget_all(vcpu + 1);
+        }
+    }
+
     /// The guest asked for a reset, or cannot go on without one.
     pub fn reset(&mut self, vcpu: usize, by: &str) {
         console::line("reset", format_args!("requested through {by}"));
@@ -53,8 +50,8 @@ impl World {
             self.end(Verdict::Finished);
         }
         quiet_devices();
-        for (target, flag) in PROCESSORS.iter().enumerate().take(self.model.vcpus.len()) {
-            flag.store(true, Ordering::SeqCst);
+        for target in 0..self.model.vcpus.len() {
+            self.devices.loud |= 1 << target;
             if target != vcpu {
                 self.wake(target);
             }
