@@ -164,7 +164,7 @@ impl<P: Platform> Tpm<P> {
             return Err(ResponseCode::READ_ONLY);
         }
         if command.may_use_keys() {
-            self.test_keys()?;
+            self.state.test_keys()?;
         }
         let snapshot = command.has(NV).then(|| self.state.clone());
         let answer = self.authorize_and_run(locality, &mut parsed)?;
@@ -182,18 +182,6 @@ impl<P: Platform> Tpm<P> {
             self.mode = Mode::Running;
         }
         Ok(answer)
-    }
-
-    /// Tests what keys need, once in a power cycle. Most of what firmware asks for before a guest runs needs none.
-    fn test_keys(&mut self) -> Result<()> {
-        if !self.state.keys_tested {
-            if let Err(failure) = crate::self_test::run_before_first_key() {
-                self.state.failure = Some(failure);
-                return Err(ResponseCode::FAILURE);
-            }
-            self.state.keys_tested = true;
-        }
-        Ok(())
     }
 
     fn authorize_and_run(&mut self, locality: u8, parsed: &mut Parsed<'_>) -> Result<Vec<u8>> {

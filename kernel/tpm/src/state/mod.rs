@@ -18,7 +18,7 @@ use crate::nv::NvStore;
 use crate::object::{Loaded, Object, Sequence, Slots};
 use crate::pcr::Pcrs;
 use crate::response_code::ResponseCode;
-use crate::self_test::Failure;
+use crate::self_test::{self, Failure};
 use crate::session::{Session, Sessions};
 use crate::structures::handles::{Handle, HandleType};
 use crate::structures::tickets::StartupType;
@@ -93,6 +93,25 @@ impl State {
         };
         Record::FIXED.iter().for_each(|record| state.mark(*record));
         state
+    }
+
+    /// Tests what keys need, once in a power cycle. Most of what firmware asks for before a guest runs needs none.
+    pub fn test_keys(&mut self) -> Result<()> {
+        if self.keys_tested { Ok(()) } else { self.judge_test(self_test::run_before_first_key()) }
+    }
+
+    /// Notes how a test ended that included what keys need.
+    pub fn judge_test(&mut self, tested: core::result::Result<(), Failure>) -> Result<()> {
+        match tested {
+            Ok(()) => {
+                self.keys_tested = true;
+                Ok(())
+            }
+            Err(failed) => {
+                self.failure = Some(failed);
+                Err(ResponseCode::FAILURE)
+            }
+        }
     }
 
     /// Says that a record changed and has to be made durable before the response.
