@@ -70,8 +70,13 @@ fn said_each_time(row: &Row, ended: &Ended, name: &str) -> Result<(), String> {
     }
 }
 
+/// How often the guest came to its end.
+fn lives(ended: &Ended) -> usize {
+    ended.serial.matches("vouchsafe: done").count()
+}
+
 fn end_of_run(row: &Row, ended: &Ended) -> Result<(), String> {
-    let lives = ended.serial.matches("vouchsafe: done").count();
+    let lives = lives(ended);
     match ended.status {
         Some(FINISHED) if lives == row.restarts as usize + 1 => Ok(()),
         status => Err(format!("status {status:?} in life {lives}: {}", last_message(ended))),
@@ -80,7 +85,7 @@ fn end_of_run(row: &Row, ended: &Ended) -> Result<(), String> {
 
 fn not_restarted(ended: &Ended) -> Result<(), String> {
     let reason = ended.message("terminated: ").unwrap_or_default();
-    let lives = ended.serial.matches("vouchsafe: done").count();
+    let lives = lives(ended);
     if (ended.status, lives) == (Some(TERMINATED), 1) && reason.ends_with(NOT_RESTARTED) {
         return Ok(());
     }

@@ -158,6 +158,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "linux_in_256_mib", memory_mib: 256, ..BASE },
     // More than 2 GiB are in two parts, below and above 4 GiB.
     Row { name: "linux_in_8_gib_in_two_parts", memory_mib: 8192, ..BASE },
+    Row { name: "linux_embedded_in_the_image", way: WayName::Embedded, ..BASE },
     Row {
         name: "linux_restarts_on_4_vcpus",
         vcpus: 4,
@@ -171,12 +172,13 @@ pub const ROWS: &[Row] = &[
         kernel: KernelName::Stable,
         memory_mib: 512,
         wanted: "vouchsafe.restart reboot=t",
-        restarts: 1,
+        restarts: 2,
         ..BASE
     },
     Row {
         name: "linux_embedded_in_the_image_starts_once",
         way: WayName::Embedded,
+        memory_mib: 512,
         wanted: "vouchsafe.restart",
         restarts: 1,
         ending: Ending::NotRestarted(BASIC),

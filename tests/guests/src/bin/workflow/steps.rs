@@ -94,8 +94,13 @@ pub fn report(guest: &mut Guest, folder: &Path, nonce: &Nonce) -> Result<(), Str
     Ok(())
 }
 
+/// Makes the endorsement key, which is the same each time.
+pub fn endorsement_key(guest: &mut Guest) -> Result<(), String> {
+    run(guest, CREATE_EK).map(|_| ())
+}
+
 fn keys(guest: &mut Guest, folder: &Path) -> Result<(), String> {
-    run(guest, CREATE_EK)?;
+    endorsement_key(guest)?;
     run(guest, CREATE_AK)?;
     for name in ["ek.pub", "ak.pub"] {
         keep(folder, name, &guest.get(name)?)?;
@@ -157,12 +162,17 @@ pub fn later_reports(
     let manifest = std::fs::read(folders.genuine.join("manifest.bin")).map_err(|error| error.to_string())?;
     // The same data as in the report of VMPL0, so that nothing but the level differs.
     let data = Sha512::new().chain_update(nonce).chain_update(manifest).finalize();
-    guest.folder(OWN_REPORT)?;
-    guest.put(&format!("{OWN_REPORT}/privlevel"), b"2")?;
-    guest.put(&format!("{OWN_REPORT}/inblob"), &data)?;
-    keep(folders.by_guest, "report.bin", &guest.get(&format!("{OWN_REPORT}/outblob"))?)?;
+    keep(folders.by_guest, "report.bin", &own_report(guest, &data)?)?;
     run(guest, &format!("tpm2_pcrextend 9:sha256={}", hex(&data[..32])))?;
     quote(guest, folders.extended, nonce)
+}
+
+/// A report that Linux itself asks the security processor for, over its own channel.
+pub fn own_report(guest: &mut Guest, data: &[u8]) -> Result<Vec<u8>, String> {
+    guest.folder(OWN_REPORT)?;
+    guest.put(&format!("{OWN_REPORT}/privlevel"), b"2")?;
+    guest.put(&format!("{OWN_REPORT}/inblob"), data)?;
+    guest.get(&format!("{OWN_REPORT}/outblob"))
 }
 
 /// Takes a sealed secret into the TPM.

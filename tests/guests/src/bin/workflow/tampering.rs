@@ -19,6 +19,8 @@ const POLICY: &str = "a policy check failed";
 /// How they name TPM_RC_HANDLE of an index that is not there.
 const NO_INDEX: &str = "the handle is not correct for the use";
 const SECRET: &[u8] = b"the key of the guest's disk";
+/// Where a secret that is sealed to PCRs lies.
+const SEALED: &str = "sealed";
 
 /// What was collected.
 struct Collected {
@@ -304,7 +306,7 @@ fn accepted_guest(
     let wrapped = std::fs::read(&output).map_err(|error| format!("wrapped.blob: {error}"))?;
     let opened = steps::activate(&mut guest, &wrapped).and_then(|bytes| same(&bytes, SECRET));
     judged.record("accepted_guest_opens_the_secret", opened);
-    let sealed = place.folder.join("sealed");
+    let sealed = place.folder.join(SEALED);
     // A sealed object opens for whatever key the endorsement key serves, so that the challenge must have been answered.
     let challenge = collected.genuine.join(KEPT).display().to_string();
     let more = ["--seal-to", "sha256:4,8,9", "--challenge", &challenge];
@@ -319,7 +321,7 @@ fn accepted_guest(
     steps::later_reports(&mut guest, collected_folders(collected), &collected.nonce, &collected.later_nonce)?;
     judged.record("sealed_secret_stays_shut_after_a_pcr_changed", shut(steps::unseal(&mut guest), POLICY));
     judged.record("own_secret_stays_shut_after_a_pcr_changed", shut(steps::open_own(&mut guest), POLICY));
-    restarted(&mut guest, party, &place.folder.join("restarted"), judged)?;
+    restarted(&mut guest, party, place, judged)?;
     guest.finish()?;
     Ok(wrapped)
 }
@@ -328,36 +330,51 @@ fn accepted_guest(
 fn restarted(
     guest: &mut Guest,
     party: &RelyingParty,
-    evidence: &Path,
+    place: &Place,
     judged: &mut Judged,
 ) -> Result<(), String> {
     let before = steps::reset_count(guest)?;
     steps::restart(guest)?;
     let opened = steps::open_kept(guest).and_then(|text| same(text.as_bytes(), SECRET));
     judged.record("own_secret_opens_after_a_restart_of_the_guest", opened);
+    // What the relying party wrapped is for the same endorsement key and the same PCRs.
+    steps::endorsement_key(guest)?;
+    let unsealed = steps::import(guest, &place.folder.join(SEALED))
+        .and_then(|()| steps::unseal(guest))
+        .and_then(|text| same(text.as_bytes(), SECRET));
+    judged.record("sealed_secret_opens_after_a_restart_of_the_guest", unsealed);
     let count = steps::reset_count(guest)?;
     let counted = if count == before + 1 { Ok(()) } else { Err(format!("{before} resets, then {count}")) };
     judged.record("restart_of_the_guest_is_a_reset_of_the_tpm", counted);
     let [first, ..] = steps::CERTIFICATE_INDICES;
-    let kept = steps::read_certificate(guest, first).map(|_| ());
+    let bytes = certificate_bytes(party)?;
+    let kept = steps::read_certificate(guest, first).and_then(|read| same(&read, &bytes));
     judged.record("certificate_is_kept_over_a_restart_of_the_guest", kept);
-    let nonce = random();
-    steps::collect(guest, evidence, &nonce)?;
-    steps::prove(guest, evidence, party)?;
-    let answer = party.judge(evidence, &nonce)?;
+    let (evidence, nonce) = (place.folder.join("restarted"), random());
+    // The security processor counts on, and so must the guest's channel to it.
+    let own = steps::own_report(guest, &nonce).map(|_| ());
+    judged.record("restarted_guest_goes_on_with_its_own_messages", own);
+    steps::collect(guest, &evidence, &nonce)?;
+    steps::prove(guest, &evidence, party)?;
+    let answer = party.judge(&evidence, &nonce)?;
     judged.record("evidence_of_the_restarted_guest_is_verified", verified(&answer));
     Ok(())
 }
 
-/// The TPM starts without certificates, and keeps the one that its owner stores. Any bytes serve: only readers judge them.
+/// What stands for a certificate: any bytes serve, as only readers judge them.
+fn certificate_bytes(party: &RelyingParty) -> Result<Vec<u8>, String> {
+    let root = party.root.as_deref().ok_or("no test root")?;
+    std::fs::read(root).map_err(|error| format!("{}: {error}", root.display()))
+}
+
+/// The TPM starts without certificates, and keeps those that its owner stores.
 fn certificate(guest: &mut Guest, party: &RelyingParty, judged: &mut Judged) -> Result<(), String> {
     let [first, ..] = steps::CERTIFICATE_INDICES;
     judged.record(
         "new_tpm_has_no_certificate_of_its_endorsement_key",
         shut(steps::read_certificate(guest, first), NO_INDEX),
     );
-    let root = party.root.as_deref().ok_or("no test root")?;
-    let bytes = std::fs::read(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    let bytes = certificate_bytes(party)?;
     let kept = steps::CERTIFICATE_INDICES.iter().try_for_each(|index| {
         steps::store_certificate(guest, index, &bytes)?;
         same(&steps::read_certificate(guest, index)?, &bytes)
