@@ -42,7 +42,12 @@ pub struct Place {
 
 /// Every crate of the repository, sorted by folder.
 pub const PLACES: &[Place] = &[
-    Place { name: "igvm", folder: "igvm", uses: &["boot_handoff", "snp_abi"], kind: Kind::Host },
+    Place {
+        name: "igvm",
+        folder: "igvm",
+        uses: &["boot_handoff", "host_profiles", "snp_abi"],
+        kind: Kind::Host,
+    },
     Place {
         name: "kernel",
         folder: "kernel",
@@ -71,18 +76,24 @@ pub const PLACES: &[Place] = &[
     Place { name: "guest_init", folder: "tests/guest_init", uses: &[], kind: Kind::Host },
     Place { name: "guest_payload", folder: "tests/guest_payload", uses: &[], kind: Kind::HoldsUnsafe },
     Place { name: "guests", folder: "tests/guests", uses: &["end_to_end"], kind: Kind::Host },
+    Place { name: "host_profiles", folder: "tools/host_profiles", uses: &["snp_abi"], kind: Kind::Pure },
     Place { name: "house_rules", folder: "tools/house_rules", uses: &[], kind: Kind::Host },
     Place {
         name: "snp_emulator",
         folder: "tools/snp_emulator",
-        uses: &["igvm", "model", "snp_abi"],
+        uses: &["host_profiles", "igvm", "model", "snp_abi"],
         kind: Kind::Host,
     },
-    Place { name: "model", folder: "tools/snp_emulator/model", uses: &["snp_abi"], kind: Kind::Pure },
+    Place {
+        name: "model",
+        folder: "tools/snp_emulator/model",
+        uses: &["host_profiles", "snp_abi"],
+        kind: Kind::Pure,
+    },
     Place {
         name: "monitor",
         folder: "tools/snp_emulator/monitor",
-        uses: &["model", "snp_abi"],
+        uses: &["host_profiles", "model", "snp_abi"],
         kind: Kind::HoldsUnsafe,
     },
     Place { name: "svsm_verify", folder: "tools/svsm_verify", uses: &["igvm", "snp_abi"], kind: Kind::Host },

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use host_profiles::{Host, PROFILES};
 use model::psp::CpuModel;
 use std::path::PathBuf;
 
@@ -78,6 +79,12 @@ pub struct RunArguments {
     /// Its command line, as QEMU's -append
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     pub append: Option<String>,
+    /// The host that the machine is
+    #[arg(long, default_value = "plain", value_name = "HOST", value_parser = parse_host)]
+    pub host: Host,
+    /// Every N-th time that a level below VMPL0 would run, the host runs VMPL0 instead, which nobody called; 0 for never
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub vmpl0_events: u64,
     /// Memory starts shared: the guest must ask for each page before it validates it
     #[arg(long)]
     pub memory_shared: bool,
@@ -164,6 +171,13 @@ impl EndorsementKind {
 /// The host's words in a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostData(pub [u8; 32]);
+
+fn parse_host(text: &str) -> Result<Host, String> {
+    Host::from_name(text).ok_or_else(|| {
+        let names: Vec<&str> = PROFILES.iter().map(|profile| profile.name).collect();
+        format!("'{text}' is no host; hosts are {}", names.join(", "))
+    })
+}
 
 /// A file's name goes to the monitor on a line of its own.
 fn parse_file_name(text: &str) -> Result<String, String> {

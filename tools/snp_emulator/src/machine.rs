@@ -143,6 +143,7 @@ fn settings_text(
         let texts: Vec<String> = ranges.iter().map(|(start, end)| format!("{start:x}-{end:x}")).collect();
         texts.join(",")
     };
+    let host = arguments.host.profile();
     let flag = |value: bool| if value { "1" } else { "0" };
     let lines = [
         ("vcpus", arguments.smp.to_string()),
@@ -153,7 +154,9 @@ fn settings_text(
         ("strict", flag(!arguments.lenient).into()),
         ("counted", flag(arguments.icount).into()),
         ("trace", flag(arguments.trace.is_some()).into()),
-        ("memory_is_shared", flag(arguments.memory_shared).into()),
+        ("host", host.name.into()),
+        ("memory_is_shared", flag(arguments.memory_shared || host.loader.memory_is_shared).into()),
+        ("vmpl0_events", arguments.vmpl0_events.to_string()),
         ("large_pages", flag(!arguments.small_pages).into()),
         ("seed", hex(&platform.seed)),
         ("cpu_model", platform.model.identity().name.into()),

@@ -16,6 +16,8 @@ pub enum Ending {
     Violation,
     /// The security processor does not launch the image.
     Refused,
+    /// The host cannot go on with the VM: its QEMU stops.
+    HostEnded,
     /// A triple fault, or nothing can run any more: the guest did not finish.
     Dead,
     /// The run took too long.
@@ -33,6 +35,7 @@ const ENDINGS: &[(Ending, &str, u8, &str)] = &[
     (Ending::Terminated, "terminated", 3, "the guest terminated itself"),
     (Ending::Violation, "violation", 4, "the run relied on what hardware forbids"),
     (Ending::Refused, "refused", 2, "the security processor refused the launch"),
+    (Ending::HostEnded, "host-ended", 6, "the host ended the VM, as it cannot go on with it"),
     (Ending::Dead, "dead", 1, "the guest died"),
     (Ending::TimeLimit, "", 5, "the guest did not finish in time"),
     (Ending::Left, "", 0, "the run was ended from the terminal"),

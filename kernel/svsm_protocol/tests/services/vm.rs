@@ -8,7 +8,6 @@ use model::machine::Actor;
 use model::rmp::{MemoryRange, State};
 use model::{Configuration, Contents};
 use snp_abi::address::{PAGE_BYTES, PageSize};
-use snp_abi::ghcb::HypervisorFeatures;
 use snp_abi::ghcb::guest_request::GuestRequestOutcome;
 use snp_abi::ghcb::page_state::PageOperation;
 use snp_abi::rmp::{Permissions, RmpAdjust, RmpStatus, Vmpl};
@@ -118,10 +117,9 @@ impl Call {
 impl Vm {
     /// A VM as the kernel sets it up: the region, the first vCPU, a calling area and some memory.
     pub fn new() -> Self {
-        let features = HypervisorFeatures::SNP | HypervisorFeatures::AP_CREATION;
         let configuration = Configuration {
             apic_ids: APIC_IDS.to_vec(),
-            features: features | HypervisorFeatures::MULTI_VMPL,
+            contract: model::host_profiles::Host::Plain.profile().contract,
             memory_is_shared: false,
             large_pages: true,
         };

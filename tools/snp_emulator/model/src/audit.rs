@@ -72,14 +72,14 @@ impl Machine {
 mod tests {
     use super::*;
     use crate::machine::Configuration;
-    use snp_abi::ghcb::HypervisorFeatures;
+    use host_profiles::Host;
 
     const RANGE: MemoryRange = MemoryRange { start: 0x20_0000, bytes: 0x20_0000 };
 
     fn machine_with(change: impl FnOnce(&mut crate::rmp::Entry)) -> Machine {
         let configuration = Configuration {
             apic_ids: [1].to_vec(),
-            features: HypervisorFeatures::empty(),
+            contract: Host::Plain.profile().contract,
             memory_is_shared: false,
             large_pages: true,
         };

@@ -8,7 +8,7 @@ use crate::machine::{Actor, Changed, Machine};
 use crate::rmp::{Entry, State};
 use crate::violation::Fault;
 use snp_abi::address::{PAGE_BYTES, PageSize, is_aligned};
-use snp_abi::ghcb::page_state::PageOperation;
+use snp_abi::ghcb::page_state::{PageOperation, PageStateEntry, PageStateError, PageStateWord};
 
 /// Why a page state change is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,21 @@ pub enum RefusedChange {
     /// The address is not aligned to the page size, or has no memory.
     Address,
 }
+
+/// Operation of an entry's word.
+fn is_known_operation(word: u64) -> bool {
+    let operation = PageOperation::from_wire((word >> 52) as u8 & 0xf);
+    matches!(operation, Some(PageOperation::Private | PageOperation::Shared))
+}
+
+/// An entry's word once all of its pages are done.
+pub fn done(word: u64) -> u64 {
+    let size = if word & LARGE_ENTRY != 0 { PageSize::Large } else { PageSize::Small };
+    word & !0xfff | size.small_pages()
+}
+
+/// Page size in an entry's word.
+const LARGE_ENTRY: u64 = 1 << 56;
 
 impl Machine {
     /// A page state change that the guest asked for; returns the mappings to remove.
@@ -27,8 +42,13 @@ impl Machine {
         operation: PageOperation,
         contents: &mut dyn Contents,
     ) -> Result<Option<Changed>, RefusedChange> {
-        if !is_aligned(address, size) || self.rmp.entry(address).is_none() {
+        if !is_aligned(address, size) {
             return Err(RefusedChange::Address);
+        }
+        if self.rmp.entry(address).is_none() {
+            // QEMU ignores what is to be shared where there is no memory (accel/kvm/kvm-all.c, kvm_convert_memory).
+            let ignored = self.configuration.contract.follows_kvm && operation == PageOperation::Shared;
+            return if ignored { Ok(None) } else { Err(RefusedChange::Address) };
         }
         if size == PageSize::Large && self.rmp.large(address).is_none() {
             return Err(RefusedChange::Address);
@@ -51,6 +71,27 @@ impl Machine {
                 Ok(None)
             }
         }
+    }
+
+    /// One entry of a list of page state changes, as its word; returns the mappings to remove.
+    pub fn change_entry(
+        &mut self,
+        actor: Actor,
+        word: u64,
+        contents: &mut dyn Contents,
+    ) -> Result<Option<Changed>, PageStateError> {
+        let follows_kvm = self.configuration.contract.follows_kvm;
+        if follows_kvm && !is_known_operation(word) {
+            // Hints, and whatever else, count as done (sev.c:3882).
+            return Ok(None);
+        }
+        let entry = PageStateEntry::decode(PageStateWord(word)).map_err(|_| PageStateError::InvalidEntry)?;
+        if follows_kvm && u64::from(entry.current_page) > entry.size.small_pages() {
+            return Err(PageStateError::InvalidEntry);
+        }
+        let PageStateEntry { address, size, operation, .. } = entry;
+        let failure = if follows_kvm { PageStateError::Generic } else { PageStateError::InvalidEntry };
+        self.change_page_state(actor, address, size, operation, contents).map_err(|_| failure)
     }
 
     /// Assigns what is not the guest's yet; pages that already are keep their state.

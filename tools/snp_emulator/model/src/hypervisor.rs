@@ -1,13 +1,14 @@
 //! The host's side of the GHCB MSR protocol. Events with a GHCB page are taken apart by the shell, which
 //! has the page; the decisions behind them are methods of [`Machine`] too.
 //!
-//! Source: GHCB specification (56421), 2.3; unknown requests end the guest, as KVM does.
+//! Source: GHCB specification (56421), 2.3, and `host_profiles::contract` for what it leaves to the host.
 
 use crate::Contents;
 use crate::machine::{Changed, Machine};
-use crate::vcpu::Run;
+use crate::vcpu::{HostEnd, Run, Switch};
 use crate::violation::Fault;
 use alloc::vec::Vec;
+use host_profiles::contract::{Levels, UnknownRequest};
 use snp_abi::address::PageSize;
 use snp_abi::cpuid::{CpuidQuery, CpuidRegisters};
 use snp_abi::ghcb::PROTOCOL_VERSION;
@@ -30,9 +31,16 @@ pub enum MsrOutcome {
     Held,
     /// The guest ends itself.
     Terminated(Termination),
-    /// A request that KVM would kill the guest for; it was reported.
+    /// A request that this host ends the guest for; it was reported.
     Malformed,
+    /// The host cannot go on.
+    Ended(HostEnd),
 }
+
+/// So many requests in a row that the host does not know are no probing any more.
+const MOST_UNKNOWN_REQUESTS: u32 = 1000;
+/// Bit 63: how KVM says that a page state change failed (sev.c:3784).
+const KVM_PAGE_STATE_ERROR: u32 = 1 << 31;
 
 impl Machine {
     /// The value that the GHCB MSR has before the first request.
@@ -49,10 +57,23 @@ impl Machine {
     ) -> MsrOutcome {
         let actor = self.actor(vcpu);
         let value = self.vcpus[vcpu].channel().msr;
-        let Ok(request) = Request::decode(value) else {
-            self.report(actor, Fault::Protocol { value, why: "unknown or malformed MSR request" });
-            return MsrOutcome::Malformed;
+        let follows_kvm = self.configuration.contract.follows_kvm;
+        let request = match Request::decode(value) {
+            Err(_) if follows_kvm => kvm_reading(value),
+            request => request.map_err(|_| None),
         };
+        let request = match request {
+            Ok(request) => request,
+            Err(None) => return self.unknown_request(vcpu, value),
+            Err(Some(Response::RunVmpl { .. })) if self.configuration.contract.levels == Levels::One => {
+                return self.unknown_request(vcpu, value);
+            }
+            Err(Some(answer)) => {
+                self.vcpus[vcpu].channel().msr = answer.encode();
+                return MsrOutcome::Answered(None);
+            }
+        };
+        self.vcpus[vcpu].unknown_requests = 0;
         let mut changed = None;
         let response = match request {
             Request::UseGhcb { address } => return MsrOutcome::Page(address),
@@ -63,13 +84,20 @@ impl Machine {
                 Response::Cpuid { value: pick(registers, register), register }
             }
             Request::ApResetHold => {
-                self.vcpus[vcpu].run = Run::Held;
-                self.vcpus[vcpu].channel().msr = Response::ApResetHold { released: true }.encode();
+                // KVM presets 0, and says 1 only for a second start-up IPI (sev.c:4963).
+                let state = &mut self.vcpus[vcpu];
+                state.set_run(Run::Held);
+                state.channel().msr = Response::ApResetHold { released: !follows_kvm }.encode();
                 return MsrOutcome::Held;
             }
             Request::PreferredGhcb => Response::PreferredGhcb { address: None },
             Request::RegisterGhcb { address } => {
-                Response::RegisterGhcb { address: self.register_ghcb(vcpu, address) }
+                // KVM looks at nothing (sev.c:4364).
+                let refused = !follows_kvm && self.rmp.entry(address).is_none();
+                let address = (!refused).then_some(address);
+                let channel = self.vcpus[vcpu].channel();
+                channel.registered = address.or(channel.registered);
+                Response::RegisterGhcb { address }
             }
             Request::PageStateChange { address, operation } => {
                 match self.change_page_state(actor, address, PageSize::Small, operation, contents) {
@@ -77,6 +105,7 @@ impl Machine {
                         changed = pages;
                         Response::PageStateChange { error: 0 }
                     }
+                    Err(_) if follows_kvm => Response::PageStateChange { error: KVM_PAGE_STATE_ERROR },
                     Err(_) => Response::PageStateChange { error: 1 },
                 }
             }
@@ -85,27 +114,66 @@ impl Machine {
             }
             Request::RunVmpl { vmpl } => {
                 let from = actor.vmpl.index();
-                if self.run_vmpl(vcpu, vmpl, contents) {
-                    self.vcpus[vcpu].channels[from].msr = Response::RunVmpl { error: 0 }.encode();
-                    return MsrOutcome::Switched;
+                match self.run_vmpl(vcpu, vmpl, contents) {
+                    Switch::Done => {
+                        self.vcpus[vcpu].channels[from].msr = Response::RunVmpl { error: 0 }.encode();
+                        return MsrOutcome::Switched;
+                    }
+                    Switch::Refused => Response::RunVmpl { error: 1 },
+                    Switch::Unknown => return self.unknown_request(vcpu, value),
+                    Switch::Ends(end) => return MsrOutcome::Ended(end),
                 }
-                Response::RunVmpl { error: 1 }
             }
-            Request::HypervisorFeatures => Response::HypervisorFeatures(self.configuration.features),
+            Request::HypervisorFeatures => Response::HypervisorFeatures(self.configuration.contract.features),
         };
         self.vcpus[vcpu].channel().msr = response.encode();
         MsrOutcome::Answered(changed)
     }
 
-    fn register_ghcb(&mut self, vcpu: usize, address: u64) -> Option<u64> {
-        self.rmp.entry(address)?;
-        self.vcpus[vcpu].channel().registered = Some(address);
-        Some(address)
+    /// KVM leaves the register as it is, so that the guest reads its own request (sev.c:4489). A guest that never stops asking is
+    /// told on after a while.
+    fn unknown_request(&mut self, vcpu: usize, value: u64) -> MsrOutcome {
+        let actor = self.actor(vcpu);
+        if self.configuration.contract.unknown_request == UnknownRequest::EndsGuest {
+            self.report(actor, Fault::Protocol { value, why: "unknown or malformed MSR request" });
+            return MsrOutcome::Malformed;
+        }
+        let state = &mut self.vcpus[vcpu];
+        state.unknown_requests += 1;
+        if state.unknown_requests == MOST_UNKNOWN_REQUESTS {
+            let why = "the same unknown MSR request over and over; the answer is the request itself";
+            self.report(actor, Fault::Protocol { value, why });
+        }
+        MsrOutcome::Answered(None)
     }
 
     /// The APIC ids, as the APIC id list event gives them.
     pub fn apic_ids(&self) -> Vec<u32> {
         self.vcpus.iter().map(|vcpu| vcpu.apic_id).collect()
+    }
+}
+
+/// Bits of a request that KVM looks at, by code: it ignores the others.
+const KVM_LOOKS_AT: [(u64, u64); 6] = [
+    (0x002, 0xfff),
+    (0x004, 0xffff_ffff_c000_0fff),
+    (0x006, 0xfff),
+    (0x010, 0xfff),
+    (0x080, 0xfff),
+    (0x100, 0x00ff_ffff),
+];
+
+/// What KVM makes of a value that is no request by the letter of the specification: a request all the same, a refusal, or nothing.
+fn kvm_reading(value: u64) -> Result<Request, Option<Response>> {
+    match value & 0xfff {
+        // Operations other than private and shared fail (sev.c:3784); levels that do not exist are refused (planes 58).
+        0x014 => Request::decode(value & 0x00ff_ffff_ffff_ffff)
+            .map_err(|_| Some(Response::PageStateChange { error: KVM_PAGE_STATE_ERROR })),
+        0x016 => Request::decode(value & 0xff_0000_0fff).map_err(|_| Some(Response::RunVmpl { error: 1 })),
+        code => {
+            let row = KVM_LOOKS_AT.iter().find(|(known, _)| *known == code);
+            row.and_then(|(_, mask)| Request::decode(value & mask).ok()).ok_or(None)
+        }
     }
 }
 

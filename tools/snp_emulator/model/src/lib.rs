@@ -27,6 +27,7 @@ pub mod statistics;
 pub mod vcpu;
 pub mod violation;
 
+pub use host_profiles;
 pub use machine::{Configuration, Machine};
 pub use violation::{Fault, Violation};
 

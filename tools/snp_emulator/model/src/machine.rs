@@ -6,17 +6,17 @@ use crate::statistics::Statistics;
 use crate::vcpu::Vcpu;
 use crate::violation::{Fault, Violation};
 use alloc::vec::Vec;
+use host_profiles::Contract;
 use snp_abi::address::{LARGE_PAGE_BYTES, PageSize};
-use snp_abi::ghcb::HypervisorFeatures;
-use snp_abi::rmp::Vmpl;
+use snp_abi::rmp::{VMPL_COUNT, Vmpl};
 
 /// What kind of machine this is.
 #[derive(Clone, Debug)]
 pub struct Configuration {
     /// APIC ids of the vCPUs, the first being the one that boots.
     pub apic_ids: Vec<u32>,
-    /// What the host offers.
-    pub features: HypervisorFeatures,
+    /// How the host behaves.
+    pub contract: Contract,
     /// Memory starts shared: the guest must ask for each page before it validates it.
     pub memory_is_shared: bool,
     /// The host backs memory with 2 MiB pages where it can.
@@ -51,6 +51,8 @@ pub struct Machine {
     pub stale: Stale,
     /// The vCPUs, in the order of `Configuration::apic_ids`.
     pub vcpus: Vec<Vcpu>,
+    /// SEV_FEATURES by VMPL, as the launch and the first AP creation at the level fixed them.
+    pub level_features: [Option<u64>; VMPL_COUNT],
     /// What was counted.
     pub statistics: Statistics,
     /// The guest was reset, and VMPL0 of the first vCPU does not know it yet.
@@ -66,6 +68,7 @@ impl Machine {
             rmp: Rmp::new(ram),
             stale: Stale::default(),
             vcpus,
+            level_features: [None; VMPL_COUNT],
             statistics: Statistics::default(),
             reset_pending: false,
             violations: Vec::new(),

@@ -20,6 +20,8 @@ pub enum Verdict {
     Violation,
     /// The security processor does not launch the image.
     Refused,
+    /// The host cannot go on with the VM.
+    HostEnded,
     /// A triple fault, or a state in which nothing can run any more.
     Dead,
 }
@@ -32,6 +34,7 @@ pub fn verdict(verdict: Verdict) -> ! {
         Verdict::Terminated => "terminated",
         Verdict::Violation => "violation",
         Verdict::Refused => "refused",
+        Verdict::HostEnded => "host-ended",
         Verdict::Dead => "dead",
     };
     console::line("verdict", format_args!("{word}"));

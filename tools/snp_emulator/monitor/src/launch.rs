@@ -149,13 +149,22 @@ fn write_parameter(world: &mut World, parameter: Parameter, address: u64, length
     world.parameters.push((address, bytes.len() as u64));
 }
 
-/// IGVM memory map entries: first page, pages, type 0 (memory), flags, reserved.
+/// Type of a row of the IGVM memory map that is memory.
+const MEMORY: u16 = 0;
+
+/// IGVM memory map entries: first page, pages, type, flags, reserved.
 fn memory_map(settings: &Settings) -> Vec<u8> {
+    let ram = settings.ram.iter().map(|range| (range.start / PAGE_BYTES, range.bytes / PAGE_BYTES, MEMORY));
+    let mut rows: Vec<_> = ram.collect();
+    if settings.host.loader.reserved_rows {
+        rows.extend(host_profiles::memory::RESERVED);
+        rows.sort_unstable();
+    }
     let mut map = Vec::new();
-    for range in &settings.ram {
-        map.extend_from_slice(&(range.start / PAGE_BYTES).to_le_bytes());
-        map.extend_from_slice(&(range.bytes / PAGE_BYTES).to_le_bytes());
-        map.extend_from_slice(&[0; 8]);
+    for (first, pages, kind) in rows {
+        map.extend_from_slice(&first.to_le_bytes());
+        map.extend_from_slice(&pages.to_le_bytes());
+        map.extend_from_slice(&u64::from(kind).to_le_bytes());
     }
     map
 }
@@ -172,7 +181,9 @@ fn load_vmsa(world: &mut World, digest: &mut LaunchDigest, index: u32, address: 
     world.memory.write(address, &contents);
     let vcpu = &mut world.model.vcpus[0];
     vcpu.vmsas[Vmpl::Vmpl0.index()] = Some(address);
-    vcpu.run = model::vcpu::Run::Running;
+    vcpu.set_run(model::vcpu::Run::Running);
+    let features = world.vmsa_word(0, core::mem::offset_of!(snp_abi::vmsa::Vmsa, sev_features));
+    world.model.level_features[0] = Some(features);
 }
 
 impl World {

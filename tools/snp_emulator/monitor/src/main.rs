@@ -46,7 +46,6 @@ use model::guest_request::HostPolicy;
 use model::machine::Configuration;
 use model::psp::{Psp, Setup};
 use settings::{LEGACY_MEMORY, Settings};
-use snp_abi::ghcb::HypervisorFeatures;
 use world::World;
 
 /// QEMU's CPU 0 never enters a guest: in QEMU 10.0 an XRSTOR on any processor can corrupt CPU 0's
@@ -112,10 +111,7 @@ fn new_world(settings: Settings, platform: Setup) -> World {
     let mut memory = backing::Backing::new(&ram);
     let configuration = Configuration {
         apic_ids,
-        features: HypervisorFeatures::SNP
-            | HypervisorFeatures::AP_CREATION
-            | HypervisorFeatures::MULTI_VMPL
-            | HypervisorFeatures::APIC_ID_LIST,
+        contract: settings.host.contract,
         memory_is_shared: settings.memory_is_shared,
         large_pages: settings.large_pages,
     };

@@ -9,7 +9,7 @@ use crate::{apic, exits, heap, instructions, log, physical, translate};
 use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
-use model::vcpu::Run;
+use model::vcpu::{HostEnd, Run};
 use snp_abi::ghcb::event::{EventInjection, EventKind};
 use snp_abi::rmp::Vmpl;
 use snp_abi::vmsa::Vmsa;
@@ -50,6 +50,8 @@ pub struct Processor {
     host_state: u64,
     vector: VectorState,
     loaded: Option<Loaded>,
+    /// Entries of levels below VMPL0.
+    lower_entries: u64,
 }
 
 impl Processor {
@@ -69,6 +71,7 @@ impl Processor {
             host_state,
             vector: VectorState::new(),
             loaded: None,
+            lower_entries: 0,
         }
     }
 
@@ -80,7 +83,7 @@ impl Processor {
             world.judge();
             world.follow_reset(self.vcpu);
             if world::take_dump_request(self.vcpu) {
-                self.dump(match world.model.vcpus[self.vcpu].run {
+                self.dump(match world.model.vcpus[self.vcpu].run() {
                     Run::Running => "running",
                     Run::Halted => "halted",
                     Run::Stopped => "stopped",
@@ -93,7 +96,8 @@ impl Processor {
                 interrupts::idle(world::wake_flag(self.vcpu));
                 continue;
             }
-            let Some(vmsa) = self.vmsa(&mut world) else { continue };
+            self.interrupt_vmpl0(&mut world);
+            let vmsa = self.vmsa(&mut world);
             let state = &world.model.vcpus[self.vcpu];
             let generation = state.generations[state.current.index()];
             self.load(vmsa, generation, &mut world);
@@ -107,7 +111,7 @@ impl Processor {
     /// Whether the vCPU has something to run; a halted one resumes for an interrupt.
     fn runnable(&self, world: &mut Guard) -> bool {
         let state = &mut world.model.vcpus[self.vcpu];
-        match state.run {
+        match state.run() {
             Run::Running => return true,
             Run::Stopped | Run::Held => return false,
             Run::Halted => {}
@@ -117,9 +121,9 @@ impl Processor {
         let state = &mut world.model.vcpus[self.vcpu];
         let enabled = self.vmcb.read(vmcb::RFLAGS) & RFLAGS_INTERRUPT != 0;
         if state.nmi_pending || (interrupt && enabled) {
-            state.run = Run::Running;
+            state.set_run(Run::Running);
         }
-        state.run == Run::Running
+        state.run() == Run::Running
     }
 
     /// QEMU's CPU 0 never enters a guest, so vCPU n is processor n + 1.
@@ -133,16 +137,32 @@ impl Processor {
         state.current != Vmpl::Vmpl0 || state.vmsas[1..].iter().all(Option::is_none)
     }
 
-    /// Host address of the VMSA to run; a VMSA that cannot be run ends the run in strict mode and the vCPU otherwise.
-    fn vmsa(&self, world: &mut Guard) -> Option<u64> {
+    /// Host address of the VMSA to run; a VMSA that cannot be run ends the VM.
+    fn vmsa(&self, world: &mut Guard) -> u64 {
         let world = &mut **world;
-        let vmsa =
-            world.model.check_vmsa(self.vcpu, &world.memory).and_then(|guest| world.memory.host(guest));
-        if vmsa.is_none() {
+        let vmsa = world.model.check_vmsa(self.vcpu, &world.memory);
+        let host = vmsa.and_then(|guest| {
+            world.memory.host(guest).ok_or(HostEnd::RunFailed("there is no memory at the VMSA's address"))
+        });
+        host.unwrap_or_else(|end| {
             world.judge();
-            world.model.vcpus[self.vcpu].run = Run::Stopped;
+            world.host_ends(self.vcpu, end)
+        })
+    }
+
+    /// Lets the host run VMPL0 although the level below did not call, if it is time for that. A pending event of the level is
+    /// kept in its VMSA, as whoever runs it next finds it.
+    fn interrupt_vmpl0(&mut self, world: &mut Guard) {
+        let every = world.settings.vmpl0_events;
+        if every == 0 || world.model.vcpus[self.vcpu].current == Vmpl::Vmpl0 {
+            return;
         }
-        vmsa
+        self.lower_entries += 1;
+        if self.lower_entries.is_multiple_of(every)
+            && self.vmcb.read(vmcb::EVENT_INJECTION) & EVENT_VALID == 0
+        {
+            world.model.vcpus[self.vcpu].interrupt_vmpl0();
+        }
     }
 
     /// Moves the VMSA into VMCB and registers, and with another VMSA than before the vector state as well.

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use host_profiles::{Host, Profile};
 use model::psp::{CpuModel, Endorsement, Setup};
 use model::rmp::MemoryRange;
 use snp_abi::report::SigningKey;
@@ -34,8 +35,12 @@ pub struct Settings {
     pub is_counted: bool,
     /// Every exit is written to the trace.
     pub trace: bool,
+    /// The host that the machine is.
+    pub host: &'static Profile,
     /// Memory starts shared.
     pub memory_is_shared: bool,
+    /// Every so-manieth entry of a level below VMPL0 the host runs VMPL0 instead, which nobody called; 0 for never.
+    pub vmpl0_events: u64,
     /// The host backs memory with 2 MiB pages.
     pub large_pages: bool,
     /// Every so-manieth guest message is answered "busy"; 0 for none.
@@ -89,7 +94,9 @@ impl Settings {
             strict: flag("strict")?,
             is_counted: flag("counted")?,
             trace: flag("trace")?,
+            host: Host::from_name(value("host")?).ok_or_else(|| odd("host"))?.profile(),
             memory_is_shared: flag("memory_is_shared")?,
+            vmpl0_events: value("vmpl0_events")?.parse().map_err(|_| odd("vmpl0_events"))?,
             large_pages: flag("large_pages")?,
             throttle: value("throttle")?.parse().map_err(|_| odd("throttle"))?,
             resets: Some(value("resets")?.parse().map_err(|_| odd("resets"))?).filter(|resets| *resets != 0),

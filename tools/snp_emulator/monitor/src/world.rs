@@ -19,6 +19,7 @@ use model::Machine;
 use model::guest_request::HostPolicy;
 use model::machine::Changed;
 use model::psp::Psp;
+use model::vcpu::HostEnd;
 use snp_abi::address::PageSize;
 use snp_abi::rmp::{VMPL_COUNT, Vmpl};
 use spin::{Mutex, MutexGuard};
@@ -263,6 +264,18 @@ impl World {
         }
         self.clock.print(&self.model.statistics);
         finish::verdict(verdict)
+    }
+
+    /// Ends the run because the host cannot go on with the VM; says what its operator sees.
+    pub fn host_ends(&mut self, vcpu: usize, end: HostEnd) -> ! {
+        let actor = self.model.actor(vcpu);
+        log!(
+            "the host ends the VM: vcpu {vcpu} vmpl {} rip {:#x}",
+            actor.vmpl.to_wire(),
+            self.clock.last_rip[vcpu]
+        );
+        log!("QEMU prints: {end}");
+        self.end(Verdict::HostEnded)
     }
 
     /// Ends the run because a vCPU cannot go on.

@@ -2,9 +2,10 @@
 
 use crate::machine::{GUEST, NOWHERE, SMALL, Vm};
 use core::mem::offset_of;
+use model::host_profiles::Host;
 use model::hypervisor::MsrOutcome;
 use model::rmp::{Entry, State};
-use model::vcpu::Run;
+use model::vcpu::{GhcbPage, Run};
 use model::{Contents, Fault};
 use snp_abi::address::PageSize::Small;
 use snp_abi::cpuid::CpuidRegisters;
@@ -56,17 +57,17 @@ fn the_host_has_no_preferred_ghcb() {
 fn a_ghcb_is_registered_where_there_is_memory() {
     let mut vm = Vm::with(true);
     assert_eq!(answer(&mut vm, SMALL | 0x012), SMALL | 0x013);
-    assert_eq!(vm.machine.ghcb_page(0, SMALL), Some(SMALL));
+    assert_eq!(vm.machine.ghcb_page(0, SMALL), GhcbPage::Usable(SMALL));
     assert_eq!(answer(&mut vm, NOWHERE | 0x012), !0xfff | 0x013, "all ones mean refused");
 }
 
 #[test]
 fn an_unregistered_or_private_ghcb_is_reported() {
     let mut vm = Vm::with(true);
-    assert_eq!(vm.machine.ghcb_page(0, SMALL), None);
+    assert_eq!(vm.machine.ghcb_page(0, SMALL), GhcbPage::Unreadable);
     answer(&mut vm, SMALL | 0x012);
     vm.pvalidate(SMALL, Small, true);
-    assert_eq!(vm.machine.ghcb_page(0, SMALL), None);
+    assert_eq!(vm.machine.ghcb_page(0, SMALL), GhcbPage::Unreadable);
     let whys: Vec<_> = vm.faults().into_iter().map(|fault| matches!(fault, Fault::Ghcb { .. })).collect();
     assert_eq!(whys, [true, true]);
 }
@@ -82,8 +83,10 @@ fn a_page_state_change_is_answered_with_an_error_code() {
 }
 
 #[test]
-fn hypervisor_features_are_snp_ap_creation_and_multi_vmpl() {
-    assert_eq!(answer(&mut Vm::new(), 0x080), (1 << 5 | 1 << 1 | 1) << 12 | 0x081);
+fn hypervisor_features_are_the_hosts() {
+    assert_eq!(answer(&mut Vm::new(), 0x080), 0x33 << 12 | 0x081);
+    assert_eq!(answer(&mut Vm::on(Host::KvmPlanes), 0x080), 0x37 << 12 | 0x081);
+    assert_eq!(answer(&mut Vm::on(Host::KvmMainline), 0x080), 0x03 << 12 | 0x081);
 }
 
 #[test]
@@ -113,7 +116,7 @@ fn ap_reset_hold_stops_the_vcpu_and_is_answered_on_release() {
     let (outcome, msr) = vmgexit(&mut vm, 0x006);
     assert_eq!((outcome, msr & 0xfff), (MsrOutcome::Held, 0x007));
     assert_ne!(msr >> 12, 0, "released");
-    assert_eq!(vm.machine.vcpus[0].run, Run::Held);
+    assert_eq!(vm.machine.vcpus[0].run(), Run::Held);
 }
 
 #[test]
@@ -146,7 +149,7 @@ fn machine_with_guest() -> Vm {
     for vcpu in &mut vm.machine.vcpus {
         vcpu.vmsas = [Some(0x1000), None, Some(SMALL), None];
         vcpu.current = Vmpl::Vmpl2;
-        vcpu.run = Run::Running;
+        vcpu.set_run(Run::Running);
         vcpu.channels[2].registered = Some(SMALL);
     }
     vm
@@ -157,9 +160,9 @@ fn a_reset_stops_every_vcpu_of_the_guest_and_tells_vmpl0_that_waits() {
     let mut vm = machine_with_guest();
     assert!(vm.machine.reset_guest());
     let [first, second] = &vm.machine.vcpus[..] else { panic!("two vCPUs") };
-    assert_eq!((first.current, first.run), (Vmpl::Vmpl0, Run::Running));
+    assert_eq!((first.current, first.run()), (Vmpl::Vmpl0, Run::Running));
     assert_eq!(first.channels[0].msr, GUEST_RESET);
-    assert_eq!((second.current, second.run), (Vmpl::Vmpl0, Run::Halted));
+    assert_eq!((second.current, second.run()), (Vmpl::Vmpl0, Run::Halted));
     for vcpu in [first, second] {
         assert_eq!(vcpu.vmsas, [Some(0x1000), None, None, None]);
         assert_eq!(vcpu.channels[2].registered, None);

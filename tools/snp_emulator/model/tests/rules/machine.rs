@@ -1,11 +1,11 @@
 //! A machine of 8 MiB with two vCPUs, and memory that remembers what was scrambled.
 
+use model::host_profiles::Host;
 use model::instructions::{Completion, Operand};
 use model::machine::Actor;
 use model::rmp::{Entry, MemoryRange};
 use model::{Configuration, Contents, Fault, Machine};
 use snp_abi::address::PageSize;
-use snp_abi::ghcb::HypervisorFeatures;
 use snp_abi::rmp::{Permissions, RmpAdjust, Vmpl};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,12 +78,20 @@ impl Vm {
         Self::with(false)
     }
 
-    /// A machine whose memory starts private, or shared.
+    /// A forgiving machine whose memory starts private, or shared.
     pub fn with(memory_is_shared: bool) -> Self {
-        let features = HypervisorFeatures::SNP | HypervisorFeatures::AP_CREATION;
+        Self::of(Host::Plain, memory_is_shared)
+    }
+
+    /// A machine of this host's, whose memory starts shared.
+    pub fn on(host: Host) -> Self {
+        Self::of(host, true)
+    }
+
+    fn of(host: Host, memory_is_shared: bool) -> Self {
         let configuration = Configuration {
             apic_ids: vec![0, 5],
-            features: features | HypervisorFeatures::MULTI_VMPL,
+            contract: host.profile().contract,
             memory_is_shared,
             large_pages: true,
         };

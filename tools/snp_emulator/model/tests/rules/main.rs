@@ -7,6 +7,7 @@ mod conversion;
 mod hypervisor;
 mod launch;
 mod machine;
+mod planes;
 mod pvalidate;
 mod rmpadjust;
 mod stale;

@@ -2,7 +2,7 @@
 
 use crate::machine::{GUEST, LARGE, NOWHERE, PAGE, PARAVISOR, SMALL, Vm, operand};
 use core::mem::offset_of;
-use model::vcpu::Run;
+use model::vcpu::{HostEnd, Run};
 use model::{Contents, Fault};
 use snp_abi::address::PageSize::Small;
 use snp_abi::ghcb::ap_creation::{ApCreation, ApCreationRequest};
@@ -26,7 +26,7 @@ fn vmsa(vm: &mut Vm, vmpl: u8, efer: u64, features: u64) {
 }
 
 /// What VMRUN of the boot vCPU at VMPL2 says of the page.
-fn vmrun(vm: &mut Vm) -> Option<u64> {
+fn vmrun(vm: &mut Vm) -> Result<u64, HostEnd> {
     vm.machine.vcpus[0].vmsas[2] = Some(SMALL);
     vm.machine.vcpus[0].current = Vmpl::Vmpl2;
     vm.machine.check_vmsa(0, &vm.memory)
@@ -36,7 +36,7 @@ fn vmrun(vm: &mut Vm) -> Option<u64> {
 fn vmrun_takes_a_complete_vmsa() {
     let mut vm = Vm::new();
     vmsa(&mut vm, 2, SVME, SNP);
-    assert_eq!(vmrun(&mut vm), Some(SMALL));
+    assert_eq!(vmrun(&mut vm), Ok(SMALL));
     assert_eq!(vm.faults(), []);
 }
 
@@ -45,7 +45,7 @@ fn vmrun_refuses_a_vmsa_of_another_level_without_svme_or_without_snp() {
     for (vmpl, efer, features) in [(0, SVME, SNP), (3, SVME, SNP), (2, 0, SNP), (2, SVME, 0)] {
         let mut vm = Vm::new();
         vmsa(&mut vm, vmpl, efer, features);
-        assert_eq!(vmrun(&mut vm), None);
+        assert!(matches!(vmrun(&mut vm), Err(HostEnd::EntryFailed(_))));
         assert!(matches!(vm.faults()[..], [Fault::BadVmsa { address: SMALL, .. }]));
     }
 }
@@ -55,11 +55,11 @@ fn vmrun_refuses_pages_without_the_attribute_or_validation() {
     let mut vm = Vm::new();
     vmsa(&mut vm, 2, SVME, SNP);
     vm.grant(SMALL, Vmpl::Vmpl2, Permissions::READ);
-    assert_eq!(vmrun(&mut vm), None, "RMPADJUST without the attribute took it away");
+    assert!(vmrun(&mut vm).is_err(), "RMPADJUST without the attribute took it away");
     let mut vm = Vm::new();
     vmsa(&mut vm, 2, SVME, SNP);
     vm.pvalidate(SMALL, Small, false);
-    assert_eq!(vmrun(&mut vm), None);
+    assert!(matches!(vmrun(&mut vm), Err(HostEnd::EntryFailed(_))));
 }
 
 fn creation(apic_id: u32, vmpl: Vmpl, request: ApCreationRequest) -> ApCreation {
@@ -73,7 +73,7 @@ fn ap_creation_installs_the_vmsa_and_runs_it() {
     let create = creation(5, Vmpl::Vmpl2, ApCreationRequest::Create);
     assert_eq!(vm.machine.create_ap(GUEST, create, SMALL, SNP, &vm.memory), Ok(1));
     let vcpu = &vm.machine.vcpus[1];
-    assert_eq!((vcpu.vmsas[2], vcpu.current, vcpu.run), (Some(SMALL), Vmpl::Vmpl2, Run::Running));
+    assert_eq!((vcpu.vmsas[2], vcpu.current, vcpu.run()), (Some(SMALL), Vmpl::Vmpl2, Run::Running));
     assert_eq!(vcpu.generations[2], 1);
 }
 
@@ -83,7 +83,7 @@ fn creation_on_init_waits_for_it() {
     vmsa(&mut vm, 2, SVME, SNP);
     let create = creation(5, Vmpl::Vmpl2, ApCreationRequest::CreateOnInit);
     assert_eq!(vm.machine.create_ap(GUEST, create, SMALL, SNP, &vm.memory), Ok(1));
-    assert_eq!(vm.machine.vcpus[1].run, Run::Stopped);
+    assert_eq!(vm.machine.vcpus[1].run(), Run::Stopped);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn destruction_takes_the_vmsa_away() {
     let destroy = creation(5, Vmpl::Vmpl2, ApCreationRequest::Destroy);
     assert_eq!(vm.machine.create_ap(GUEST, destroy, 0, 0, &vm.memory), Ok(1));
     assert_eq!(vm.machine.vcpus[1].vmsas[2], None);
-    assert_ne!(vm.machine.vcpus[1].run, Run::Running);
+    assert_ne!(vm.machine.vcpus[1].run(), Run::Running);
 }
 
 #[test]

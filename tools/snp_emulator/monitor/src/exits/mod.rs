@@ -1,6 +1,7 @@
 //! Exits from the guest, by exit code. Source: AMD APM volume 2, appendix C.
 
 mod control;
+mod events;
 mod exception;
 pub mod intercepts;
 mod invalid_opcode;
@@ -106,7 +107,7 @@ fn vmmcall(cpu: &mut Processor, world: &mut Guard) {
 fn halt(cpu: &mut Processor, world: &mut Guard) {
     cpu.skip(1);
     let vcpu = cpu.vcpu;
-    world.model.vcpus[vcpu].run = Run::Halted;
+    world.model.vcpus[vcpu].set_run(Run::Halted);
 }
 
 /// Injects #UD at the instruction.
