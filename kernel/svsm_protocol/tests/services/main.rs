@@ -3,6 +3,7 @@
 
 mod attestation;
 mod core_calls;
+mod corpus;
 mod invariants;
 mod memory;
 mod pvalidate;

@@ -38,6 +38,11 @@ impl Page {
         }
     }
 
+    /// Whether anybody wrote single bytes of the page since it last changed hands.
+    pub fn is_written(&self) -> bool {
+        matches!(self.bytes, Bytes::Each(_))
+    }
+
     fn each(&mut self) -> &mut [u8; PAGE_LENGTH] {
         if let Bytes::All(byte) = self.bytes {
             self.bytes = Bytes::Each(Box::new([byte; PAGE_LENGTH]));
