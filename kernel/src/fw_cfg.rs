@@ -3,6 +3,7 @@
 //! Everything that comes from here is the host's word. It is copied into private memory before anything looks at it;
 //! who uses it checks it, by hash where the image has one. Source: QEMU docs/specs/fw_cfg.rst.
 
+use guest_start::{FileError, HostFile, HostFiles};
 use hardware::cpu::{self, Cpu};
 use hardware::frames::OutOfMemory;
 use hardware::shared::{SharedBuffer, SharedPage};
@@ -25,31 +26,6 @@ const BUFFER_PAGES: u64 = 32;
 /// Times that the status of a request is read before the device counts as broken.
 const PATIENCE: usize = 1000;
 
-/// The device did not do what it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FwCfgError {
-    /// The host refuses the port, or the request ended with an error, or not at all.
-    Device,
-    /// There is no such file.
-    NoFile,
-    /// No memory for the shared pages.
-    OutOfMemory,
-}
-
-impl From<OutOfMemory> for FwCfgError {
-    fn from(_: OutOfMemory) -> Self {
-        Self::OutOfMemory
-    }
-}
-
-/// A file.
-#[derive(Clone, Copy, Debug)]
-pub struct File {
-    key: u16,
-    /// Size in bytes, as the host says.
-    pub bytes: u32,
-}
-
 /// The device.
 pub struct FwCfg {
     request: SharedPage,
@@ -58,12 +34,12 @@ pub struct FwCfg {
 
 impl FwCfg {
     /// Shares the pages that the device needs.
-    pub fn new(cpu: &mut Cpu) -> Result<Self, FwCfgError> {
+    pub fn new(cpu: &mut Cpu) -> Result<Self, OutOfMemory> {
         Ok(Self { request: cpu.share_page()?, buffer: cpu.share_buffer(BUFFER_PAGES)? })
     }
 
     /// One request; returns when the device is done.
-    fn request(&mut self, control: u32, length: usize) -> Result<(), FwCfgError> {
+    fn request(&mut self, control: u32, length: usize) -> Result<(), FileError> {
         let buffer = self.buffer.physical();
         let length = length as u32;
         // Big-endian: control, length, address.
@@ -76,20 +52,21 @@ impl FwCfg {
             ghcb.output(DMA_LOW, IoSize::Dword, (place as u32).swap_bytes())
         });
         if !matches!(sent, Some(Ok(()))) {
-            return Err(FwCfgError::Device);
+            return Err(FileError::Device);
         }
         for _ in 0..PATIENCE {
             match (self.request.read_word(0) as u32).swap_bytes() {
                 0 => return Ok(()),
-                status if status & CONTROL_ERROR != 0 => return Err(FwCfgError::Device),
+                status if status & CONTROL_ERROR != 0 => return Err(FileError::Device),
                 _ => {}
             }
         }
-        Err(FwCfgError::Device)
+        Err(FileError::Device)
     }
+}
 
-    /// Finds a file by its name.
-    pub fn find(&mut self, name: &str) -> Result<File, FwCfgError> {
+impl HostFiles for FwCfg {
+    fn find(&mut self, name: &str) -> Result<HostFile, FileError> {
         let mut count = [0; 4];
         self.request(u32::from(FILE_DIRECTORY) << 16 | CONTROL_SELECT | CONTROL_READ, count.len())?;
         self.buffer.read(0, &mut count);
@@ -108,15 +85,10 @@ impl FwCfg {
             }
             left -= part;
         }
-        Err(FwCfgError::NoFile)
+        Err(FileError::NoFile)
     }
 
-    /// Reads a file piece by piece: each piece is copied into private memory, then handed on with its offset.
-    pub fn read<E: From<FwCfgError>>(
-        &mut self,
-        file: File,
-        mut each: impl FnMut(usize, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn read(&mut self, file: HostFile, each: &mut dyn FnMut(usize, &[u8])) -> Result<(), FileError> {
         let mut control = u32::from(file.key) << 16 | CONTROL_SELECT | CONTROL_READ;
         let mut offset = 0;
         let mut copy = [0; 4096];
@@ -127,9 +99,9 @@ impl FwCfg {
             let mut done = 0;
             while done < length {
                 let count = copy.len().min(length - done);
-                let Some(part) = copy.get_mut(..count) else { return Err(FwCfgError::Device.into()) };
+                let Some(part) = copy.get_mut(..count) else { return Err(FileError::Device) };
                 self.buffer.read(done, part);
-                each(offset + done, part)?;
+                each(offset + done, part);
                 done += count;
             }
             offset += length;
@@ -137,23 +109,21 @@ impl FwCfg {
         Ok(())
     }
 
-    /// Reads the first bytes of a file.
-    pub fn read_start(&mut self, file: File, bytes: &mut [u8]) -> Result<(), FwCfgError> {
+    fn read_start(&mut self, file: HostFile, bytes: &mut [u8]) -> Result<(), FileError> {
         let length = bytes.len().min(self.buffer.bytes());
         self.request(u32::from(file.key) << 16 | CONTROL_SELECT | CONTROL_READ, length)?;
         self.buffer.read(0, bytes);
         Ok(())
     }
 
-    /// Writes bytes into a file that the host lets the guest write.
-    pub fn write(&mut self, file: File, offset: u32, bytes: &[u8]) -> Result<(), FwCfgError> {
+    fn write(&mut self, file: HostFile, offset: u32, bytes: &[u8]) -> Result<(), FileError> {
         self.request(u32::from(file.key) << 16 | CONTROL_SELECT | CONTROL_SKIP, offset as usize)?;
         self.buffer.write(bytes);
         self.request(CONTROL_WRITE, bytes.len().min(self.buffer.bytes()))
     }
 }
 
-fn matching(entry: &[u8; ENTRY_BYTES], name: &str) -> Option<File> {
+fn matching(entry: &[u8; ENTRY_BYTES], name: &str) -> Option<HostFile> {
     let text = entry.get(NAME_OFFSET..)?;
     let length = text.iter().position(|byte| *byte == 0)?;
     if text.get(..length)? != name.as_bytes() {
@@ -161,5 +131,5 @@ fn matching(entry: &[u8; ENTRY_BYTES], name: &str) -> Option<File> {
     }
     let bytes = u32::from_be_bytes(*entry.first_chunk()?);
     let key = u16::from_be_bytes(*entry.get(4..)?.first_chunk()?);
-    Some(File { key, bytes })
+    Some(HostFile { key, bytes })
 }

@@ -10,7 +10,7 @@
 extern crate alloc;
 
 mod fw_cfg;
-mod guest;
+mod launcher;
 mod platform;
 mod psp_pages;
 mod setup;
@@ -51,7 +51,7 @@ fn run(mut cpu: hardware::cpu::Cpu, handoff: &'static Handoff) -> ! {
     setup::start_processors(&facts);
     let (used, peak) = hardware::heap::usage();
     log::info!("{} vCPUs, heap {used} bytes, peak {peak}", facts.apic_ids.len());
-    let launcher = guest::Launcher::new(handoff, facts);
+    let launcher = launcher::Launcher::new(handoff, facts);
     vcpu::run(cpu, Some(launcher))
 }
 

@@ -22,11 +22,6 @@ impl<'a> Platform<'a> {
         Self { cpu }
     }
 
-    /// Asks the host for a page that VMPL0 itself is about to validate for the guest.
-    pub fn request(&mut self, page: GuestPage, size: PageSize) {
-        owned(self.cpu.window.request(page.address(), size));
-    }
-
     fn adjust(&mut self, address: u64, size: PageSize, adjust: RmpAdjust) -> Result<AccessChange, Fatal> {
         match owned(self.cpu.window.rmpadjust(address, size, adjust)) {
             Some(RmpStatus::Success) => Ok(AccessChange::Done),
@@ -59,6 +54,10 @@ impl Machine for Platform<'_> {
 
     fn write(&mut self, page: GuestPage, offset: usize, bytes: &[u8]) {
         owned(self.cpu.window.write(page.address(), offset, bytes));
+    }
+
+    fn request(&mut self, page: GuestPage, size: PageSize) {
+        owned(self.cpu.window.request(page.address(), size));
     }
 
     fn take_back(&mut self, page: GuestPage, size: PageSize) {

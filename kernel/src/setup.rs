@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use boot_handoff::{Handoff, PageRange, Parameters};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
+use guest_start::{MemoryRange, VIDEO_MEMORY, VmFacts};
 use hardware::boot::{Layout, copy_page, take_secrets_page};
 use hardware::cpu::Cpu;
 use hardware::termination::{Reason, terminate};
-use hardware::{cpu, processors, region};
+use hardware::{cpu, cpuid, processors, region};
 use log::LevelFilter;
 use snp_abi::acpi::Madt;
 use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges};
@@ -25,8 +26,6 @@ const MAXIMUM_VCPUS: usize = 512;
 /// The heap's part of the region: without the vTPM one 2 MiB page holds it, the other one is the TPM's, twice over while the
 /// endorsement key is made.
 const HEAP_BYTES: u64 = if cfg!(feature = "vtpm") { 4 << 20 } else { 2 << 20 };
-/// The PC's video memory: no memory map shows it, and no page of it is RAM.
-pub const VIDEO_MEMORY: core::ops::Range<u64> = 0xa_0000..0xc_0000;
 
 /// The services, for all vCPUs.
 static SVSM: Once<Svsm> = Once::new();
@@ -38,21 +37,27 @@ pub fn svsm() -> &'static Svsm {
     SVSM.get().unwrap_or_else(|| terminate(Reason::Panic))
 }
 
-/// A range of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryRange {
-    /// First byte.
-    pub start: u64,
-    /// First byte behind it.
-    pub end: u64,
-}
-
 /// What the host told.
 pub struct Facts {
     /// RAM of the VM, in order.
     pub memory: Vec<MemoryRange>,
     /// APIC ids, that of the boot vCPU first.
     pub apic_ids: Vec<u32>,
+}
+
+impl Facts {
+    /// The VM as the start of a guest needs to know it.
+    pub fn of_vm(&self) -> VmFacts<'_> {
+        VmFacts {
+            memory: &self.memory,
+            apic_ids: &self.apic_ids,
+            region: MemoryRange { start: region::start(), end: region::end() },
+            c_bit: region::c_bit(),
+            cpuid: cpuid::page().unwrap_or_else(|| terminate(Reason::CpuidPage)),
+            sev_features: cpuid::sev_features(),
+            vmpl: GUEST_VMPL,
+        }
+    }
 }
 
 /// The part of the record that the hardware layer needs.

@@ -1,6 +1,6 @@
 //! The loop of one vCPU: run the guest, wake, serve its call, run the guest.
 
-use crate::guest::Launcher;
+use crate::launcher::Launcher;
 use crate::platform::Platform;
 use crate::setup::{GUEST_VMPL, svsm};
 use hardware::cpu::Cpu;

@@ -46,6 +46,8 @@ pub trait Machine {
     fn read(&mut self, page: GuestPage, offset: usize, bytes: &mut [u8]);
     /// Copies bytes into a page; `offset + bytes.len()` is at most 4096.
     fn write(&mut self, page: GuestPage, offset: usize, bytes: &[u8]);
+    /// Asks the host for a page that VMPL0 itself is about to validate for the guest, where memory is the host's at first.
+    fn request(&mut self, page: GuestPage, size: PageSize);
     /// Asks the host for a page that the guest may have shared with it; one that is private already stays as it is.
     fn take_back(&mut self, page: GuestPage, size: PageSize);
     /// Fills a page of either size with zeros.

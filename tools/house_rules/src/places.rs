@@ -51,10 +51,16 @@ pub const PLACES: &[Place] = &[
     Place {
         name: "kernel",
         folder: "kernel",
-        uses: &["boot_handoff", "hardware", "snp_abi", "svsm_protocol", "tpm"],
+        uses: &["boot_handoff", "guest_start", "hardware", "snp_abi", "svsm_protocol", "tpm"],
         kind: Kind::Wiring,
     },
     Place { name: "boot_handoff", folder: "kernel/boot_handoff", uses: &[], kind: Kind::Pure },
+    Place {
+        name: "guest_start",
+        folder: "kernel/guest_start",
+        uses: &["boot_handoff", "snp_abi", "svsm_protocol"],
+        kind: Kind::Pure,
+    },
     Place { name: "hardware", folder: "kernel/hardware", uses: &["snp_abi"], kind: Kind::HoldsUnsafe },
     Place { name: "snp_abi", folder: "kernel/snp_abi", uses: &[], kind: Kind::Pure },
     Place { name: "svsm_protocol", folder: "kernel/svsm_protocol", uses: &["snp_abi"], kind: Kind::Pure },

@@ -333,6 +333,9 @@ impl Machine for View<'_> {
         assert!(state.memory.write(address, bytes));
     }
 
+    /// Memory of this VM is private from the start.
+    fn request(&mut self, _: GuestPage, _: PageSize) {}
+
     fn take_back(&mut self, page: GuestPage, size: PageSize) {
         let mut guard = self.note(Operation::TakeBack { address: page.address(), size });
         let state = &mut *guard;

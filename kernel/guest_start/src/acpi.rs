@@ -4,15 +4,17 @@
 //! carried out on copies in the firmware's heap; nothing in it can reach memory outside of the tables' own range.
 //! Source: QEMU hw/acpi/bios-linker-loader.c.
 
-use super::memory::write_bytes;
-use crate::fw_cfg::{FwCfg, FwCfgError};
-use crate::platform::Platform;
+use crate::host_files::{FileError, HostFiles};
+use crate::memory::{CannotStart, GuestMemory};
 use alloc::vec::Vec;
 
 const SCRIPT: &str = "etc/table-loader";
 const ROOT_POINTER: &str = "etc/acpi/rsdp";
 const ENTRY_BYTES: usize = 128;
 const NAME_BYTES: usize = 56;
+const TWO_NAMES: usize = NAME_BYTES * 2;
+const CHECKSUM_START: usize = NAME_BYTES + 4;
+const CHECKSUM_LENGTH: usize = NAME_BYTES + 8;
 const COMMAND_ALLOCATE: u32 = 1;
 const COMMAND_ADD_POINTER: u32 = 2;
 const COMMAND_ADD_CHECKSUM: u32 = 3;
@@ -26,14 +28,14 @@ const MOST_ENTRIES: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcpiError {
     /// The device failed, or the machine has no tables.
-    FwCfg(FwCfgError),
+    Host(FileError),
     /// The script is malformed, or asks for what it must not.
     Script,
 }
 
-impl From<FwCfgError> for AcpiError {
-    fn from(error: FwCfgError) -> Self {
-        Self::FwCfg(error)
+impl From<FileError> for AcpiError {
+    fn from(error: FileError) -> Self {
+        Self::Host(error)
     }
 }
 
@@ -53,18 +55,18 @@ pub struct Tables {
 
 impl Tables {
     /// Reads and links the machine's tables for `address`, page aligned.
-    pub fn read(fw_cfg: &mut FwCfg, address: u64) -> Result<Self, AcpiError> {
-        let script = read_file(fw_cfg, SCRIPT)?;
+    pub fn read(files: &mut dyn HostFiles, address: u64) -> Result<Self, AcpiError> {
+        let script = read_file(files, SCRIPT)?;
         let mut tables = Self { blobs: Vec::new(), bytes: 0 };
         tables.blobs.try_reserve_exact(MOST_FILES).map_err(|_| AcpiError::Script)?;
         for entry in script.chunks_exact(ENTRY_BYTES).take(MOST_ENTRIES) {
             let Some(words) = entry.first_chunk::<4>() else { return Err(AcpiError::Script) };
             let arguments = entry.get(4..).ok_or(AcpiError::Script)?;
             match u32::from_le_bytes(*words) {
-                COMMAND_ALLOCATE => tables.allocate(fw_cfg, arguments, address)?,
+                COMMAND_ALLOCATE => tables.allocate(files, arguments, address)?,
                 COMMAND_ADD_POINTER => tables.add_pointer(arguments).ok_or(AcpiError::Script)?,
                 COMMAND_ADD_CHECKSUM => tables.add_checksum(arguments).ok_or(AcpiError::Script)?,
-                COMMAND_WRITE_POINTER => tables.write_pointer(fw_cfg, arguments)?,
+                COMMAND_WRITE_POINTER => tables.write_pointer(files, arguments)?,
                 // QEMU pads with zeros and may add commands that older firmware skips.
                 _ => {}
             }
@@ -78,10 +80,11 @@ impl Tables {
     }
 
     /// Writes the tables to their places, which the guest has as memory already.
-    pub fn place(&self, platform: &mut Platform<'_>) {
-        for blob in &self.blobs {
-            write_bytes(platform, blob.address, &blob.contents);
-        }
+    ///
+    /// # Errors
+    /// If the guest does not have it.
+    pub fn place(&self, memory: &mut GuestMemory<'_>) -> Result<(), CannotStart> {
+        self.blobs.iter().try_for_each(|blob| memory.write(blob.address, &blob.contents))
     }
 
     fn index(&self, name: &[u8]) -> Option<usize> {
@@ -95,17 +98,18 @@ impl Tables {
     }
 
     /// ALLOCATE: name, alignment, zone. All files lie one behind the other; the zone only matters to BIOS guests.
-    fn allocate(&mut self, fw_cfg: &mut FwCfg, arguments: &[u8], base: u64) -> Result<(), AcpiError> {
+    fn allocate(&mut self, files: &mut dyn HostFiles, arguments: &[u8], base: u64) -> Result<(), AcpiError> {
         let name: [u8; NAME_BYTES] = *arguments.first_chunk().ok_or(AcpiError::Script)?;
         let alignment = u64::from(word(arguments, NAME_BYTES).ok_or(AcpiError::Script)?);
         let start = base.checked_add(self.bytes).ok_or(AcpiError::Script)?;
         if !alignment.is_power_of_two() || alignment > MOST_BYTES as u64 || self.blobs.len() == MOST_FILES {
             return Err(AcpiError::Script);
         }
-        let address = start.next_multiple_of(alignment);
+        let address = start.checked_next_multiple_of(alignment).ok_or(AcpiError::Script)?;
         let text = name.split(|byte| *byte == 0).next().and_then(|text| core::str::from_utf8(text).ok());
-        let contents = read_file(fw_cfg, text.ok_or(AcpiError::Script)?)?;
-        self.bytes = address - base + contents.len() as u64;
+        let contents = read_file(files, text.ok_or(AcpiError::Script)?)?;
+        let end = address.checked_add(contents.len() as u64).ok_or(AcpiError::Script)?;
+        self.bytes = end.saturating_sub(base);
         if self.bytes > MOST_BYTES as u64 {
             return Err(AcpiError::Script);
         }
@@ -115,9 +119,9 @@ impl Tables {
 
     /// ADD_POINTER: file with the pointer, file that it points to, offset, size. The pointer is relative so far.
     fn add_pointer(&mut self, arguments: &[u8]) -> Option<()> {
-        let target = self.blob(arguments.get(NAME_BYTES..2 * NAME_BYTES)?)?.address;
-        let offset = word(arguments, 2 * NAME_BYTES)? as usize;
-        let size = usize::from(*arguments.get(2 * NAME_BYTES + 4)?);
+        let target = self.blob(arguments.get(NAME_BYTES..TWO_NAMES)?)?.address;
+        let offset = word(arguments, TWO_NAMES)? as usize;
+        let size = usize::from(*arguments.get(TWO_NAMES + 4)?);
         let index = self.index(arguments.get(..NAME_BYTES)?)?;
         let place = self.blobs.get_mut(index)?.contents.get_mut(offset..offset.checked_add(size)?)?;
         if !matches!(size, 1 | 2 | 4 | 8) {
@@ -133,8 +137,8 @@ impl Tables {
     /// ADD_CHECKSUM: file, where the checksum stands, first byte and length of what it covers.
     fn add_checksum(&mut self, arguments: &[u8]) -> Option<()> {
         let (result, start) =
-            (word(arguments, NAME_BYTES)? as usize, word(arguments, NAME_BYTES + 4)? as usize);
-        let length = word(arguments, NAME_BYTES + 8)? as usize;
+            (word(arguments, NAME_BYTES)? as usize, word(arguments, CHECKSUM_START)? as usize);
+        let length = word(arguments, CHECKSUM_LENGTH)? as usize;
         let index = self.index(arguments.get(..NAME_BYTES)?)?;
         let contents = &mut self.blobs.get_mut(index)?.contents;
         let covered = contents.get(start..start.checked_add(length)?)?;
@@ -145,18 +149,18 @@ impl Tables {
     }
 
     /// WRITE_POINTER: a fw_cfg file that learns the address of another: file, target, offset in file and target, size.
-    fn write_pointer(&self, fw_cfg: &mut FwCfg, arguments: &[u8]) -> Result<(), AcpiError> {
+    fn write_pointer(&self, files: &mut dyn HostFiles, arguments: &[u8]) -> Result<(), AcpiError> {
         let fields = || {
-            let target = self.blob(arguments.get(NAME_BYTES..2 * NAME_BYTES)?)?.address;
-            let offset = word(arguments, 2 * NAME_BYTES)?;
-            let pointer = target.checked_add(word(arguments, 2 * NAME_BYTES + 4)?.into())?;
-            let size = usize::from(*arguments.get(2 * NAME_BYTES + 8)?).min(8);
+            let target = self.blob(arguments.get(NAME_BYTES..TWO_NAMES)?)?.address;
+            let offset = word(arguments, TWO_NAMES)?;
+            let pointer = target.checked_add(word(arguments, TWO_NAMES + 4)?.into())?;
+            let size = usize::from(*arguments.get(TWO_NAMES + 8)?).min(8);
             let name = arguments.get(..NAME_BYTES)?.split(|byte| *byte == 0).next()?;
             Some((core::str::from_utf8(name).ok()?, offset, pointer, size))
         };
         let (name, offset, pointer, size) = fields().ok_or(AcpiError::Script)?;
-        let file = fw_cfg.find(name)?;
-        fw_cfg.write(file, offset, pointer.to_le_bytes().get(..size).unwrap_or_default())?;
+        let file = files.find(name)?;
+        files.write(file, offset, pointer.to_le_bytes().get(..size).unwrap_or_default())?;
         Ok(())
     }
 }
@@ -166,16 +170,13 @@ fn word(bytes: &[u8], offset: usize) -> Option<u32> {
 }
 
 /// Reads a whole file into the heap.
-fn read_file(fw_cfg: &mut FwCfg, name: &str) -> Result<Vec<u8>, AcpiError> {
-    let file = fw_cfg.find(name)?;
+fn read_file(files: &mut dyn HostFiles, name: &str) -> Result<Vec<u8>, AcpiError> {
+    let file = files.find(name)?;
     let length = file.bytes as usize;
     let mut contents = Vec::new();
     if length > MOST_BYTES || contents.try_reserve_exact(length).is_err() {
         return Err(AcpiError::Script);
     }
-    fw_cfg.read(file, |_, part| {
-        contents.extend_from_slice(part);
-        Ok::<(), AcpiError>(())
-    })?;
+    files.read(file, &mut |_, part| contents.extend_from_slice(part))?;
     Ok(contents)
 }

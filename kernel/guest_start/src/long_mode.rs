@@ -1,8 +1,8 @@
 //! A vCPU that starts in 64-bit mode with the first 4 GiB mapped one to one, all private.
 
-use super::boot_area::BootArea;
-use hardware::{cpuid, region};
-use snp_abi::rmp::Vmpl;
+use crate::boot_area::BootArea;
+use crate::facts::VmFacts;
+use snp_abi::address::PAGE_BYTES;
 use snp_abi::vmsa::start::{DR6_RESET, DR7_RESET, EFER_LMA, EFER_LME, EFER_NXE, EFER_SVME};
 use snp_abi::vmsa::start::{MXCSR_RESET, PAT_RESET, RFLAGS_RESET, X87_CONTROL_FNINIT, XCR0_RESET};
 use snp_abi::vmsa::{Segment, Vmsa};
@@ -31,24 +31,26 @@ pub const TABLE_COUNT: usize = 2 + GIGABYTES as usize;
 type Table = [u64; 512];
 
 /// Page tables for the identity map, to lie one behind the other from `start` on.
-pub fn tables(start: u64) -> impl Iterator<Item = Table> {
-    let c_bit = region::c_bit();
-    let below = move |number: u64| (start + number * 4096) | c_bit | PRESENT_WRITABLE;
+pub fn tables(start: u64, c_bit: u64) -> impl Iterator<Item = Table> {
+    let below =
+        move |number: u64| start.saturating_add(number.saturating_mul(PAGE_BYTES)) | c_bit | PRESENT_WRITABLE;
     (0..TABLE_COUNT as u64).map(move |number| {
         core::array::from_fn(|index| {
             let index = index as u64;
             match number {
                 0 if index == 0 => below(1),
-                1 if index < GIGABYTES => below(2 + index),
+                1 if index < GIGABYTES => below(index.saturating_add(2)),
                 0 | 1 => 0,
-                directory => ((directory - 2) << 30 | index << 21) | c_bit | LARGE | PRESENT_WRITABLE,
+                directory => {
+                    (directory.saturating_sub(2) << 30 | index << 21) | c_bit | LARGE | PRESENT_WRITABLE
+                }
             }
         })
     })
 }
 
 /// The VMSA of a guest that starts at `entry`, with the boot parameters in RSI.
-pub fn vmsa(area: &BootArea, entry: u64, vmpl: Vmpl) -> Vmsa {
+pub fn vmsa(area: &BootArea, entry: u64, facts: &VmFacts<'_>) -> Vmsa {
     let mut vmsa = Vmsa::new_zeroed();
     vmsa.cs = Segment::flat_code_64(CODE_SELECTOR);
     let data = Segment::flat_data(DATA_SELECTOR);
@@ -56,10 +58,10 @@ pub fn vmsa(area: &BootArea, entry: u64, vmpl: Vmpl) -> Vmsa {
     vmsa.gdtr = Segment::new(0, 0, GDT_LIMIT, area.descriptors());
     vmsa.ldtr = Segment::new(0, LDT, 0xffff, 0);
     vmsa.tr = Segment::new(TASK_SELECTOR, BUSY_TASK, 0xffff, 0);
-    vmsa.vmpl = vmpl.to_wire();
+    vmsa.vmpl = facts.vmpl.to_wire();
     vmsa.efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SVME;
     vmsa.cr0 = CR0;
-    vmsa.cr3 = area.tables() | region::c_bit();
+    vmsa.cr3 = area.tables() | facts.c_bit;
     vmsa.cr4 = CR4_PAE;
     vmsa.rflags = RFLAGS_RESET;
     vmsa.rip = entry;
@@ -70,6 +72,6 @@ pub fn vmsa(area: &BootArea, entry: u64, vmpl: Vmpl) -> Vmsa {
     vmsa.xcr0 = XCR0_RESET;
     vmsa.mxcsr = MXCSR_RESET;
     vmsa.x87_fcw = X87_CONTROL_FNINIT;
-    vmsa.sev_features = cpuid::sev_features();
+    vmsa.sev_features = facts.sev_features;
     vmsa
 }

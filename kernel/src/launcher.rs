@@ -1,40 +1,17 @@
 //! Starts the guest that the image was built for, on the vCPU that boots, and starts it again when it was reset.
 
-mod acpi;
-mod boot_area;
-mod elf;
-mod firmware;
-mod linux;
-mod long_mode;
-mod measured;
-mod memory;
-mod ram;
-
 use crate::fw_cfg::FwCfg;
 use crate::platform::Platform;
 use crate::setup::{self, Facts, GUEST_VMPL, svsm};
 use crate::vcpu::end_with;
-use boot_area::BootArea;
 use boot_handoff::{Guest, Handoff, LinuxGuest};
+use guest_start::{CannotStart, GuestMemory, HostFiles, ReadyGuest, Surroundings};
 use hardware::cpu::Cpu;
 use hardware::guest_vmsa::FirstVmsa;
 use hardware::processors::StartError;
 use hardware::region;
 use hardware::termination::{Reason, terminate};
-use measured::Measured;
-use snp_abi::vmsa::Vmsa;
 use svsm_protocol::{GuestPage, ResetError, VcpuContext};
-
-/// Why a guest cannot be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CannotStart {
-    /// The memory that it needs is not there, or not free.
-    Memory,
-    /// A blob is missing, too long or short, or does not have the measured hash.
-    Blob,
-    /// The kernel is not one that this firmware can start.
-    Image,
-}
 
 /// Starts the guest of the image, and starts it again when it was reset.
 pub struct Launcher {
@@ -46,14 +23,6 @@ pub struct Launcher {
     first_vmsa: Option<FirstVmsa>,
 }
 
-/// A guest that is ready.
-pub struct Start {
-    /// Registers of its first vCPU.
-    pub vmsa: Vmsa,
-    /// The first calling area.
-    pub calling_area: u64,
-}
-
 impl Launcher {
     /// A launcher for the guest of this image on this machine.
     pub fn new(handoff: &'static Handoff, facts: Facts) -> Self {
@@ -62,44 +31,37 @@ impl Launcher {
 
     /// Starts the guest; `false` if the image has none.
     pub fn start(&mut self, cpu: &mut Cpu) -> bool {
-        let handoff = self.handoff;
-        let Ok(guest) = handoff.guest.decode() else { terminate(Reason::Handoff) };
-        let measured = || Measured::start(&handoff.guest);
-        let prepared = match guest {
-            Guest::None => {
-                log::info!("no guest in this image");
-                return false;
+        match self.prepare(cpu) {
+            Ok(Some(guest)) => {
+                self.launch(&guest);
+                true
             }
-            Guest::Elf(guest) => elf::prepare(cpu, guest, &self.facts, measured()),
-            Guest::Linux(guest) => self.prepare_linux(cpu, guest, measured()),
-            Guest::Firmware(guest) => {
-                measured::start_tpm();
-                firmware::prepare(cpu, &handoff.guest, guest, &self.facts)
-            }
-        };
-        match prepared {
-            Ok(start) => self.launch(&start),
+            Ok(None) => false,
             Err(CannotStart::Blob) => terminate(Reason::GuestBlob),
             Err(CannotStart::Memory | CannotStart::Image) => terminate(Reason::GuestImage),
+            Err(CannotStart::Measurement) => terminate(Reason::Measurement),
+            Err(CannotStart::Fatal(fatal)) => end_with(fatal),
         }
-        true
     }
 
-    fn prepare_linux(
-        &mut self,
-        cpu: &mut Cpu,
-        guest: &LinuxGuest,
-        measured: Measured,
-    ) -> Result<Start, CannotStart> {
-        let fw_cfg = match &mut self.fw_cfg {
-            Some(fw_cfg) => fw_cfg,
-            none => none.insert(FwCfg::new(cpu).map_err(|_| CannotStart::Memory)?),
+    fn prepare(&mut self, cpu: &mut Cpu) -> Result<Option<ReadyGuest>, CannotStart> {
+        let record = &self.handoff.guest;
+        let needs_files = matches!(record.decode(), Ok(Guest::Linux(_)));
+        if needs_files && self.fw_cfg.is_none() {
+            self.fw_cfg = Some(FwCfg::new(cpu).map_err(|_| CannotStart::Memory)?);
+        }
+        let facts = self.facts.of_vm();
+        let machine = &mut Platform::new(cpu);
+        let mut surroundings = Surroundings {
+            memory: GuestMemory { facts: &facts, svsm: svsm(), machine },
+            files: self.fw_cfg.as_mut().map(|files| files as &mut dyn HostFiles),
+            secrets: &setup::guest_secrets,
         };
-        linux::prepare(cpu, guest, &self.facts, fw_cfg, measured)
+        guest_start::prepare(record, &mut surroundings)
     }
 
     /// Hands the boot vCPU's guest VMSA to the host and makes it known to the services.
-    fn launch(&mut self, start: &Start) {
+    fn launch(&mut self, start: &ReadyGuest) {
         let Some(apic_id) = self.facts.apic_ids.first() else { terminate(Reason::Processors) };
         let vmsa = self.make_vmsa(start, *apic_id).unwrap_or_else(|error| {
             log::error!("guest VMSA: {error:?}");
@@ -120,7 +82,7 @@ impl Launcher {
         );
     }
 
-    fn make_vmsa(&mut self, start: &Start, apic_id: u32) -> Result<u64, StartError> {
+    fn make_vmsa(&mut self, start: &ReadyGuest, apic_id: u32) -> Result<u64, StartError> {
         let frame = match &mut self.first_vmsa {
             Some(frame) => frame,
             none => none.insert(FirstVmsa::new()?),
@@ -163,8 +125,9 @@ impl Launcher {
     fn stop(&self, cpu: &mut Cpu) -> Result<(), ResetError> {
         let platform = &mut Platform::new(cpu);
         svsm().stop_guest(platform)?;
-        let area = BootArea::place(&self.facts).ok();
-        setup::continue_messages(area.and_then(|area| area.last_guest_area(platform)).as_ref());
+        let facts = self.facts.of_vm();
+        let memory = &mut GuestMemory { facts: &facts, svsm: svsm(), machine: platform };
+        setup::continue_messages(guest_start::last_guest_area(memory).as_ref());
         svsm().retake_memory(platform)
     }
 }

@@ -3,20 +3,19 @@
 //!
 //! The contract is Linux's (`Documentation/arch/x86/boot.rst`, 64-bit entry, and `asm/sev.h`); bare-metal guests get the same.
 
-use super::{CannotStart, long_mode, memory};
-use crate::platform::Platform;
-use crate::setup::{self, Facts, MemoryRange, svsm};
+use crate::facts::{MemoryRange, VmFacts};
+use crate::long_mode;
+use crate::memory::{CannotStart, GuestMemory};
 use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::ops::Range;
-use hardware::{cpuid, region};
 use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH};
 use snp_abi::linux::{
     BootParameters, CcBlob, CcBlobSetupData, E820Entry, E820Kind, SETUP_EVENT_LOG, SETUP_HEADER_OFFSET,
     SetupDataHeader, SetupHeader,
 };
 use snp_abi::secrets::{GuestArea, SecretsPage};
-use svsm_protocol::{GuestAddress, Machine, PageState};
+use svsm_protocol::{GuestAddress, PageState};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Pages of the area.
@@ -26,6 +25,7 @@ const SETUP_DATA: u64 = 0;
 /// Setup data too: the event log, after the node's header.
 const EVENT_LOG: u64 = 1;
 const EVENT_LOG_PAGES: u64 = 2;
+const EVENT_LOG_BYTES: usize = EVENT_LOG_PAGES as usize * PAGE_LENGTH;
 const BOOT_PARAMETERS: u64 = 3;
 const SECRETS: u64 = 4;
 const CPUID: u64 = 5;
@@ -46,20 +46,23 @@ pub struct BootArea {
 
 impl BootArea {
     /// Where the area lies: below the region, in RAM.
-    pub fn place(facts: &Facts) -> Result<Self, CannotStart> {
-        let end = region::start();
+    pub fn place(facts: &VmFacts<'_>) -> Result<Self, CannotStart> {
+        let end = facts.region.start;
         let start = end.checked_sub(PAGES * PAGE_BYTES).ok_or(CannotStart::Memory)?;
-        let in_memory = facts.memory.iter().any(|range| range.start <= start && end <= range.end);
-        if in_memory && end <= MASK_32 { Ok(Self { start }) } else { Err(CannotStart::Memory) }
+        if facts.is_memory(start, end) && end <= MASK_32 {
+            Ok(Self { start })
+        } else {
+            Err(CannotStart::Memory)
+        }
     }
 
     fn page(&self, number: u64) -> u64 {
-        self.start + number * PAGE_BYTES
+        self.start.saturating_add(number.saturating_mul(PAGE_BYTES))
     }
 
     /// The area's addresses.
     pub fn range(&self) -> Range<u64> {
-        self.start..self.start + PAGES * PAGE_BYTES
+        self.start..self.page(PAGES)
     }
 
     /// The boot parameters, for RSI.
@@ -88,27 +91,29 @@ impl BootArea {
     }
 
     /// What the guest that ran before left in its part of the secrets page; none if it has given the page away.
-    pub fn last_guest_area(&self, platform: &mut Platform<'_>) -> Option<GuestArea> {
+    pub fn last_guest_area(&self, memory: &mut GuestMemory<'_>) -> Option<GuestArea> {
         let mut area = GuestArea::new_zeroed();
         let page = GuestAddress(self.page(SECRETS));
         let offset = offset_of!(SecretsPage, guest_area);
-        let read = |page| platform.read(page, offset, area.as_mut_bytes());
-        svsm().ledger.with_guest_page(page, read).ok().map(|()| area)
+        let machine = &mut *memory.machine;
+        let read = |page| machine.read(page, offset, area.as_mut_bytes());
+        memory.svsm.ledger.with_guest_page(page, read).ok().map(|()| area)
     }
 
     /// Fills and grants every page; `parameters` get the addresses of what they point to.
     pub fn fill(
         &self,
-        platform: &mut Platform<'_>,
+        memory: &mut GuestMemory<'_>,
+        secrets: &dyn Fn(u64) -> SecretsPage,
         mut parameters: BootParameters,
         command_line: &[u8],
         event_log: &[u8],
     ) -> Result<(), CannotStart> {
         parameters.setup_header.setup_data = self.page(SETUP_DATA).into();
         parameters.setup_header.command_line = (self.command_line() as u32).into();
-        let mut provide = |number: u64, contents: &[u8], state| {
-            memory::provide(platform, self.page(number), contents, state)
-        };
+        let facts = memory.facts;
+        let mut provide =
+            |number: u64, contents: &[u8], state| memory.provide(self.page(number), contents, state);
         provide(BOOT_PARAMETERS, parameters.as_bytes(), PageState::Guest)?;
         let blob = self.page(CC_BLOB);
         let mut node = CcBlobSetupData::new(blob as u32);
@@ -121,13 +126,12 @@ impl BootArea {
             provide(number, page, PageState::Guest)?;
         }
         provide(CC_BLOB, CcBlob::new(self.page(SECRETS), self.page(CPUID)).as_bytes(), PageState::Guest)?;
-        provide(SECRETS, setup::guest_secrets(self.calling_area()).as_bytes(), PageState::Guest)?;
-        let cpuid = cpuid::page().ok_or(CannotStart::Memory)?;
-        provide(CPUID, cpuid.as_bytes(), PageState::Guest)?;
+        provide(SECRETS, secrets(self.calling_area()).as_bytes(), PageState::Guest)?;
+        provide(CPUID, facts.cpuid.as_bytes(), PageState::Guest)?;
         provide(CALLING_AREA, &[], PageState::CallingArea)?;
         provide(COMMAND_LINE, command_line, PageState::Guest)?;
         provide(DESCRIPTORS, long_mode::GDT.as_bytes(), PageState::Guest)?;
-        for (number, table) in (TABLES..).zip(long_mode::tables(self.tables())) {
+        for (number, table) in (TABLES..).zip(long_mode::tables(self.tables(), facts.c_bit)) {
             provide(number, table.as_bytes(), PageState::Guest)?;
         }
         Ok(())
@@ -135,24 +139,25 @@ impl BootArea {
 
     /// Boot parameters with the memory map: RAM, but for the firmware's region, this area, and the ACPI tables, which lie
     /// below this area.
-    pub fn parameters(&self, facts: &Facts, acpi: Option<MemoryRange>) -> BootParameters {
+    pub fn parameters(&self, facts: &VmFacts<'_>, acpi: Option<MemoryRange>) -> BootParameters {
+        let region = facts.region;
         let mut parameters = BootParameters::new_zeroed();
         let mut count = 0u8;
         let mut push = |start: u64, end: u64, kind: E820Kind| {
             if let Some(slot) = parameters.e820_table.get_mut(usize::from(count)).filter(|_| start < end) {
-                *slot = E820Entry::new(start, end - start, kind);
-                count += 1;
+                *slot = E820Entry::new(start, end.saturating_sub(start), kind);
+                count = count.saturating_add(1);
             }
         };
         let usable_end = self.page(EVENT_LOG + EVENT_LOG_PAGES);
         let acpi = acpi.unwrap_or(MemoryRange { start: usable_end, end: usable_end });
-        for range in &facts.memory {
+        for range in facts.memory {
             // Linux scans the PC's ROM area, which is the guest's memory, but no RAM to use.
             let range = MemoryRange {
                 start: if range.start == ROM_AREA.start { ROM_AREA.end } else { range.start },
                 ..*range
             };
-            let holds_area = range.start <= acpi.start && region::end() <= range.end;
+            let holds_area = range.start <= acpi.start && region.end <= range.end;
             if !holds_area {
                 push(range.start, range.end, E820Kind::Ram);
                 continue;
@@ -160,18 +165,23 @@ impl BootArea {
             push(range.start, acpi.start, E820Kind::Ram);
             push(acpi.start, acpi.end, E820Kind::Acpi);
             push(acpi.end, usable_end, E820Kind::Ram);
-            push(usable_end, region::end(), E820Kind::Reserved);
-            push(region::end(), range.end, E820Kind::Ram);
+            push(usable_end, region.end, E820Kind::Reserved);
+            push(region.end, range.end, E820Kind::Ram);
         }
         parameters.e820_entries = count;
         parameters
     }
 
     /// Completes the boot parameters, which the guest has already, with a kernel's setup header.
-    pub fn set_header(&self, platform: &mut Platform<'_>, mut header: SetupHeader) {
+    pub fn set_header(
+        &self,
+        memory: &mut GuestMemory<'_>,
+        mut header: SetupHeader,
+    ) -> Result<(), CannotStart> {
         header.setup_data = self.page(SETUP_DATA).into();
         header.command_line = (self.command_line() as u32).into();
-        memory::write_bytes(platform, self.boot_parameters() + SETUP_HEADER_OFFSET as u64, header.as_bytes());
+        let place = self.boot_parameters().saturating_add(SETUP_HEADER_OFFSET as u64);
+        memory.write(place, header.as_bytes())
     }
 }
 
@@ -180,8 +190,7 @@ fn event_log_node(log: &[u8]) -> Option<Vec<u8>> {
     let header = SetupDataHeader::last(SETUP_EVENT_LOG, u32::try_from(log.len()).ok()?);
     let mut node = header.as_bytes().to_vec();
     node.extend_from_slice(log);
-    let pages = EVENT_LOG_PAGES as usize * PAGE_LENGTH;
-    let fits = node.len() <= pages;
-    node.resize(pages, 0);
+    let fits = node.len() <= EVENT_LOG_BYTES;
+    node.resize(EVENT_LOG_BYTES, 0);
     fits.then_some(node)
 }

@@ -3,15 +3,15 @@
 //! The memory outside of the volume and the sections stays unvalidated: the firmware validates what it finds in the
 //! memory map. Section kinds: edk2 OvmfPkg/ResetVector/X64/OvmfSevMetadata.asm and IgvmMetadata.asm.
 
-use super::{CannotStart, Start, memory};
-use crate::platform::Platform;
-use crate::setup::{self, Facts, GUEST_VMPL, MemoryRange, VIDEO_MEMORY, svsm};
+use crate::facts::{MemoryRange, VIDEO_MEMORY, VmFacts};
+use crate::measured;
+use crate::memory::{CannotStart, GuestMemory};
+use crate::{ReadyGuest, Surroundings};
 use alloc::vec::Vec;
 use boot_handoff::{FirmwareGuest, FirmwareSection, GuestRecord};
-use hardware::cpu::Cpu;
-use hardware::{cpuid, region};
 use snp_abi::address::PAGE_BYTES;
 use snp_abi::igvm_parameters::MemoryMapEntry;
+use snp_abi::secrets::SecretsPage;
 use snp_abi::vmsa::{Segment, SevFeatures, Vmsa};
 use svsm_protocol::PageState;
 use zerocopy::{FromZeros, IntoBytes};
@@ -32,84 +32,79 @@ const FOUR_GIB: u64 = 1 << 32;
 
 /// Grants the firmware what it asks for and prepares its first vCPU.
 pub fn prepare(
-    cpu: &mut Cpu,
     record: &GuestRecord,
     guest: &FirmwareGuest,
-    facts: &Facts,
-) -> Result<Start, CannotStart> {
-    let platform = &mut Platform::new(cpu);
-    let ledger = &svsm().ledger;
+    surroundings: &mut Surroundings<'_>,
+) -> Result<ReadyGuest, CannotStart> {
+    let memory = &mut surroundings.memory;
+    let (svsm, facts) = (memory.svsm, memory.facts);
+    // The firmware measures itself, and what it starts.
+    measured::start_tpm(svsm.vtpm.as_deref())?;
     for range in guest.pages.ranges() {
         let end = range.end().filter(|end| *end <= FOUR_GIB).ok_or(CannotStart::Image)?;
-        if !region::overlaps(range.start, end - range.start) {
+        let volume = MemoryRange { start: range.start, end };
+        if !volume.overlaps(&facts.region) {
             // The volume lies where the memory map shows nothing: the image launched it, so it is memory.
-            ledger
-                .assign(range.start, range.pages, PageState::Unvalidated)
-                .map_err(|_| CannotStart::Memory)?;
+            svsm.ledger.assign(range.start, range.pages, PageState::Unvalidated)?;
         }
-        memory::grant_launched(platform, range.start, range.pages)?;
+        memory.grant_launched(range.start, range.pages)?;
     }
     for section in guest.sections() {
-        provide(platform, record, guest, *section)?;
+        provide(memory, surroundings.secrets, record, guest, *section)?;
     }
     for section in guest.sections() {
-        fill(platform, facts, *section)?;
+        fill(memory, *section)?;
     }
-    Ok(Start { vmsa: reset_state(), calling_area: record.calling_area })
+    Ok(ReadyGuest { vmsa: reset_state(facts), calling_area: record.calling_area })
 }
 
 /// The pages of a section.
 fn provide(
-    platform: &mut Platform<'_>,
+    memory: &mut GuestMemory<'_>,
+    secrets: &dyn Fn(u64) -> SecretsPage,
     record: &GuestRecord,
     guest: &FirmwareGuest,
     section: FirmwareSection,
 ) -> Result<(), CannotStart> {
     let (start, pages) = (u64::from(section.start), u64::from(section.length) / PAGE_BYTES);
     match section.kind {
-        KIND_MEMORY => memory::provide_zeroed(platform, start, pages),
-        KIND_SECRETS => {
-            let secrets = setup::guest_secrets(record.calling_area);
-            memory::provide(platform, start, secrets.as_bytes(), PageState::Guest)
-        }
-        KIND_CPUID => {
-            let page = cpuid::page().ok_or(CannotStart::Image)?;
-            memory::provide(platform, start, page.as_bytes(), PageState::Guest)
-        }
-        KIND_CALLING_AREA => memory::provide(platform, start, &[], PageState::CallingArea),
+        KIND_MEMORY => memory.provide_zeroed(start, pages),
+        KIND_SECRETS => memory.provide(start, secrets(record.calling_area).as_bytes(), PageState::Guest),
+        KIND_CPUID => memory.provide(start, memory.facts.cpuid.as_bytes(), PageState::Guest),
+        KIND_CALLING_AREA => memory.provide(start, &[], PageState::CallingArea),
         // With hashes the image launched the page; without, it must be there all the same.
         KIND_KERNEL_HASHES if guest.pages.ranges().iter().any(|range| range.contains(start)) => Ok(()),
-        KIND_KERNEL_HASHES => memory::provide_zeroed(platform, start, pages),
+        KIND_KERNEL_HASHES => memory.provide_zeroed(start, pages),
         // IGVM areas lie in memory that a section of kind 1 asks for.
         _ => Ok(()),
     }
 }
 
 /// What a section must hold besides zeros.
-fn fill(platform: &mut Platform<'_>, facts: &Facts, section: FirmwareSection) -> Result<(), CannotStart> {
+fn fill(memory: &mut GuestMemory<'_>, section: FirmwareSection) -> Result<(), CannotStart> {
     let (start, room) = (u64::from(section.start), section.length as usize);
     match section.kind {
         KIND_MEMORY_MAP => {
-            let map = memory_map(facts);
+            let map = memory_map(memory.facts);
             let bytes = map.as_bytes();
             if bytes.len() > room {
                 return Err(CannotStart::Memory);
             }
-            memory::write_bytes(platform, start, bytes);
+            memory.write(start, bytes)
         }
         KIND_VCPU_COUNT if room >= 4 => {
-            memory::write_bytes(platform, start, &(facts.apic_ids.len() as u32).to_le_bytes());
+            let count = u32::try_from(memory.facts.apic_ids.len()).unwrap_or(u32::MAX);
+            memory.write(start, &count.to_le_bytes())
         }
-        _ => {}
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// RAM as an IGVM loader describes it, which knows nothing of the PC's video memory: what begins below it begins at 0 and goes
 /// on behind it. OVMF deals with the first MiB by itself, and takes the end of a shorter first range for the end of memory.
-fn whole_ranges(facts: &Facts) -> Vec<MemoryRange> {
+fn whole_ranges(facts: &VmFacts<'_>) -> Vec<MemoryRange> {
     let mut whole: Vec<MemoryRange> = Vec::new();
-    for range in &facts.memory {
+    for range in facts.memory {
         match whole.last_mut() {
             Some(last) if last.end == VIDEO_MEMORY.start && range.start == VIDEO_MEMORY.end => {
                 last.end = range.end
@@ -121,35 +116,35 @@ fn whole_ranges(facts: &Facts) -> Vec<MemoryRange> {
 }
 
 /// RAM without the firmware's region.
-fn memory_map(facts: &Facts) -> Vec<MemoryMapEntry> {
+fn memory_map(facts: &VmFacts<'_>) -> Vec<MemoryMapEntry> {
+    let region = facts.region;
     let mut map = Vec::new();
     let mut push = |start: u64, end: u64| {
         if start < end {
             let mut entry = MemoryMapEntry::new_zeroed();
             entry.first_page = start / PAGE_BYTES;
-            entry.page_count = (end - start) / PAGE_BYTES;
+            entry.page_count = end.saturating_sub(start) / PAGE_BYTES;
             map.push(entry);
         }
     };
-    for MemoryRange { start, end } in whole_ranges(facts) {
-        let overlaps = start < region::end() && region::start() < end;
-        if overlaps {
-            push(start, region::start());
-            push(region::end(), end);
+    for range in whole_ranges(facts) {
+        if range.overlaps(&region) {
+            push(range.start, region.start);
+            push(region.end, range.end);
         } else {
-            push(start, end);
+            push(range.start, range.end);
         }
     }
     map
 }
 
 /// The state after reset, at the reset vector.
-fn reset_state() -> Vmsa {
-    let features = SevFeatures::from_bits_retain(cpuid::sev_features());
-    let mut vmsa = Vmsa::start_up(0, GUEST_VMPL, features);
+fn reset_state(facts: &VmFacts<'_>) -> Vmsa {
+    let features = SevFeatures::from_bits_retain(facts.sev_features);
+    let mut vmsa = Vmsa::start_up(0, facts.vmpl, features);
     vmsa.cs = Segment::new(RESET_CS, REAL_MODE_CODE, 0xffff, RESET_CS_BASE);
     vmsa.rip = RESET_IP;
     // EDX holds the processor's signature after reset.
-    vmsa.rdx = cpuid::query(1, 0).eax.into();
+    vmsa.rdx = facts.signature().into();
     vmsa
 }
