@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Where the elliptic vectors of primary_keys.rs come from: the derivation once more, by Python's own numbers and hashes.
+"""Where the vectors of primary_keys.rs come from, and those of crypto/rsa/tests: the derivation once more, by Python's own
+numbers and hashes.
 
-Prints the points of the endorsement and storage keys of the TPM that the tests' driver manufactures. From the platform's
+Prints the points and moduli of the endorsement and storage keys of the TPM that the tests' driver manufactures. From the platform's
 entropy come HMAC_DRBG's state (SP 800-90A, 10.1.2) and the hierarchies' seeds; from a seed and a template's name comes a
-generator of its own, and from its first bits a scalar (FIPS 186-5, A.2.1).
+generator of its own, and from its first bits a scalar (FIPS 186-5, A.2.1), or the starts of two searches for primes
+(crypto/rsa/prime.rs).
 """
 
 import hashlib
@@ -113,12 +115,54 @@ def template(curve, attributes, policy, sha384, unique_bytes):
     )
 
 
-def key(seed, public, curve, sha384):
+def primary_generator(seed, public, sha384):
     name = public[2:4] + hashlib.new("sha384" if sha384 else "sha256", public).digest()
     parts = [b"Primary Object Creation", name, b""]
     personalization = hashlib.sha512(b"".join(struct.pack(">I", len(part)) + part for part in parts)).digest()
-    bits = Generator(seed, personalization).generate(curve["bytes"] + 8)
+    return Generator(seed, personalization)
+
+
+def key(seed, public, curve, sha384):
+    bits = primary_generator(seed, public, sha384).generate(curve["bytes"] + 8)
     return multiply(curve, int.from_bytes(bits, "big") % (curve["n"] - 1) + 1)
+
+
+def is_prime(number):
+    """Miller and Rabin's test with the first bases, after a sieve: good enough to find what the engine finds."""
+    if any(number % small == 0 for small in SMALL_PRIMES):
+        return False
+    twos = ((number - 1) & (1 - number)).bit_length() - 1
+    for base in (2, 3, 5, 7):
+        power = pow(base, (number - 1) >> twos, number)
+        if power not in (1, number - 1) and not any(
+            (power := power * power % number) == number - 1 for _ in range(twos - 1)
+        ):
+            return False
+    return True
+
+
+SMALL_PRIMES = [number for number in range(3, 1 << 12, 2) if all(number % d for d in range(3, 64, 2) if d < number)]
+
+
+def rsa_primes(generator, bits, exponent=65537):
+    """The first primes of two windows of 2^13 odd numbers."""
+    top = 3 << (bits - 2)
+    while True:
+        starts = [int.from_bytes(generator.generate(bits // 8), "big") | top | 1 for _ in range(2)]
+        primes = []
+        for start in starts:
+            window = (number for number in range(start, start + (1 << 14), 2) if number < 1 << bits)
+            primes += [next((n for n in window if n % exponent != 1 and is_prime(n)), None)]
+        if None not in primes and abs(primes[0] - primes[1]) >> (bits - 100):
+            return primes
+
+
+def rsa_key(seed, attributes, policy):
+    """The modulus of a storage key with AES-128-CFB; its template has a modulus of zeros."""
+    public = struct.pack(">HHI", 0x01, 0x0B, attributes) + sized(policy) + struct.pack(">HHHH", 0x06, 128, 0x43, 0x10)
+    public += struct.pack(">HI", 2048, 0) + sized(bytes(256))
+    p, q = rsa_primes(primary_generator(seed, public, False), 1024)
+    return p * q
 
 
 def main():
@@ -134,6 +178,15 @@ def main():
         x, y = key(seed, public, CURVES[curve], sha384)
         width = 2 * CURVES[curve]["bytes"]
         print(f"{name}\n  x {x:0{width}x}\n  y {y:0{width}x}")
+    for name, seed, attributes, policy in [
+        ("EK RSA-2048 (L-1)", endorsement, 0x000300B2, POLICY_A_SHA256),
+        ("SRK RSA-2048", owner, 0x00030472, b""),
+    ]:
+        print(f"{name}\n  {rsa_key(seed, attributes, policy):0512x}")
+    for bits in (2048, 3072, 4096):
+        p, q = rsa_primes(Generator(bytes([7]) * 48, b""), bits // 2)
+        digests = [hashlib.sha256(number.to_bytes(size // 8, "big")).hexdigest() for number, size in ((p, bits // 2), (p * q, bits))]
+        print(f"RSA-{bits} of sevens\n  prime {digests[0]}\n  modulus {digests[1]}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ pub(super) const EXTRA_BITS: u32 = 64;
 /// The same in bytes.
 const EXTRA_BYTES: usize = 8;
 
+/// How often a signature is tried. An attempt fails once in 2^32 times at most (Schnorr challenges for P-256); a source of bits that
+/// always gives the same ones must not hold the TPM for ever.
+const ATTEMPTS: u32 = 8;
+
 /// Has room for the largest order and the extra bits, and for every digest.
 type Wide = U640;
 const WIDE_BYTES: usize = 80;
@@ -75,14 +79,13 @@ pub(super) fn sign_ecdsa<C: Curve>(
     random: &mut dyn Random,
 ) -> Option<EccSignature> {
     let private = private_scalar::<C>(private)?;
-    loop {
+    (0..ATTEMPTS).find_map(|_| {
         let nonce = random_scalar::<C>(random);
         // Only numbers that are zero make it refuse, once in 2^256 times.
-        if let Ok((signature, _)) = hazmat::sign_prehashed(&*private, &*nonce, digest) {
-            let (r, s) = signature.split_bytes();
-            return Some(EccSignature { r: r.to_vec(), s: s.to_vec() });
-        }
-    }
+        let (signature, _) = hazmat::sign_prehashed(&*private, &*nonce, digest).ok()?;
+        let (r, s) = signature.split_bytes();
+        Some(EccSignature { r: r.to_vec(), s: s.to_vec() })
+    })
 }
 
 pub(super) fn verify_ecdsa<C: Curve>(
@@ -102,15 +105,14 @@ pub(super) fn sign_schnorr<C: Curve>(
     random: &mut dyn Random,
 ) -> Option<EccSignature> {
     let private = private_scalar::<C>(private)?;
-    loop {
+    (0..ATTEMPTS).find_map(|_| {
         let nonce = random_scalar::<C>(random);
         let challenge = schnorr_challenge::<C>(&public_of::<C>(&nonce).x, algorithm, digest);
         // A challenge that is no scalar would make a signature that no verifier takes.
-        let Some(r) = private_scalar::<C>(&challenge) else { continue };
-        if let Some(s) = schnorr_response::<C>(&nonce, r.as_ref(), &private) {
-            return Some(EccSignature { r: bytes::<C>(&r).to_vec(), s });
-        }
-    }
+        let r = private_scalar::<C>(&challenge)?;
+        let s = schnorr_response::<C>(&nonce, r.as_ref(), &private)?;
+        Some(EccSignature { r: bytes::<C>(&r).to_vec(), s })
+    })
 }
 
 pub(super) fn verify_schnorr<C: Curve>(
@@ -138,14 +140,13 @@ pub(super) fn sign_ecdaa<C: Curve>(
     random: &mut dyn Random,
 ) -> Option<EccSignature> {
     let (private, committed) = (private_scalar::<C>(private)?, private_scalar::<C>(committed)?);
-    loop {
+    (0..ATTEMPTS).find_map(|_| {
         let nonce: Vec<u8> =
             bytes::<C>(&random_scalar::<C>(random)).iter().copied().skip_while(|byte| *byte == 0).collect();
         let challenge = reduced::<C>(&hash(algorithm, &[&nonce, digest]));
-        if let Some(s) = schnorr_response::<C>(&committed, &challenge, &private) {
-            return Some(EccSignature { r: nonce, s });
-        }
-    }
+        let s = schnorr_response::<C>(&committed, &challenge, &private)?;
+        Some(EccSignature { r: nonce, s })
+    })
 }
 
 /// A number above zero and below the order, from one with [`EXTRA_BITS`] more: modulo the order less one, plus one.
@@ -179,6 +180,7 @@ fn random_scalar<C: Curve>(random: &mut dyn Random) -> Zeroizing<NonZeroScalar<C
     let mut wide = Zeroizing::new(alloc::vec![0; length]);
     loop {
         random.fill(&mut wide);
+        // Every number gives a scalar: there is no second turn.
         if let Some(scalar) = private_from_wide::<C>(&wide) {
             return scalar;
         }

@@ -160,7 +160,8 @@ pub fn multiply_and_add(
     each_curve!(curve, multiply_and_add(first, point, second, other))
 }
 
-/// Signs by ECDSA (FIPS 186-5, section 6.4.1) with a random nonce. `None` when `private` is no private key.
+/// Signs by ECDSA (FIPS 186-5, section 6.4.1) with a random nonce. `None` when `private` is no private key, or
+/// `random` gives nonces again and again that make no signature.
 pub fn sign_ecdsa(
     curve: EccCurve,
     private: &[u8],

@@ -1,13 +1,16 @@
 //! RSA: keys from a seed, signatures, encryption (TPM 2.0 Part 1, annex B; PKCS #1, RFC 8017).
 //!
-//! `number` holds the arithmetic of one key size, `prime` finds primes, `padding` builds and opens the encoded
-//! blocks. Private operations are blinded, use the Chinese remainder theorem, and are checked with the public exponent
+//! `number` holds the arithmetic of one key size, over `montgomery`, which calculates by `wide` and `columns`; `prime`
+//! finds primes, with a `sieve`; `padding` builds and opens the encoded blocks. Private operations are blinded, use the Chinese remainder theorem, and are checked with the public exponent
 //! before anything leaves, so that a faulty calculation cannot reveal a prime.
 
-mod candidate;
+mod columns;
+mod montgomery;
 mod number;
 mod padding;
 mod prime;
+mod sieve;
+mod wide;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -33,11 +36,12 @@ pub enum RsaFailure {
     Size,
     /// The modulus has no room for this hash (`TPM_RC_HASH`).
     Hash,
-    /// The prime does not belong to the modulus (`TPM_RC_BINDING`).
+    /// The prime does not belong to the modulus, or is none (`TPM_RC_BINDING`).
     Binding,
     /// The key size or the exponent is none that keys are made with (`TPM_RC_RANGE`).
     Range,
-    /// A calculation did not survive its check: the TPM has to enter failure mode (`TPM_RC_FAILURE`).
+    /// A calculation did not survive its check, though the key is sound: the TPM has to enter failure mode
+    /// (`TPM_RC_FAILURE`).
     Fault,
 }
 
@@ -173,8 +177,8 @@ macro_rules! each_size {
 impl RsaPrivateKey {
     /// Makes a key of `bits` bits, a function of `exponent` and of what `random` gives.
     ///
-    /// FIPS 186-5, appendix A.1.3: both primes have their two first bits set, so that the modulus has all its bits; they
-    /// differ within their first hundred bits; neither is congruent to 1 modulo the exponent.
+    /// Both primes have their two first bits set, so that the modulus has all its bits; they differ within their first hundred
+    /// bits; neither is congruent to 1 modulo the exponent. `prime.rs` says how they are found.
     pub fn generate(bits: u32, exponent: u32, random: &mut dyn Random) -> Result<Self, RsaFailure> {
         let exponent = if exponent == 0 { DEFAULT_EXPONENT } else { exponent };
         if !is_key_exponent(exponent) {
@@ -220,7 +224,13 @@ impl RsaPrivateKey {
         if block.len() != self.public.modulus_bytes() {
             return Err(RsaFailure::Size);
         }
-        each_size!(&self.halves, halves => halves.apply_private(block, random))
+        match each_size!(&self.halves, halves => halves.apply_private(block, random)) {
+            // The calculation was right, and the key wrong: nobody looks at the primes of a key that is loaded from outside.
+            Err(RsaFailure::Fault) if !each_size!(&self.halves, halves => halves.has_primes()) => {
+                Err(RsaFailure::Binding)
+            }
+            applied => applied,
+        }
     }
 
     /// Decrypts. Wrong paddings of all kinds take one time and end in one failure.

@@ -1,179 +1,179 @@
-//! The arithmetic of one RSA key size, over crypto-bigint's integers of fixed size: `FULL` words for the modulus, `HALF`
-//! as many for each prime.
+//! The arithmetic of one RSA key size: `FULL` words for the modulus, `HALF` as many for each prime.
 //!
-//! Integers that depend on a prime are handled in constant time, but for [`super::prime`].
+//! Everything that depends on a prime is done in constant time, but for the search in [`super::prime`]. No inverse is
+//! calculated: those that blinding and the Chinese remainder theorem need come out of the exponentiations, with smaller
+//! exponents (`exponentiate`).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
 use crypto_bigint::{CtLt, Odd, U64, Uint};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::RsaFailure;
-use super::prime::{self, Search};
+use super::montgomery::{Modulus, Residue};
+use super::prime;
 use crate::crypto::kdf::SecretBytes;
 use crate::crypto::random::Random;
 
 /// Bytes of a word.
 const WORD_BYTES: usize = 8;
 
-/// A private key: both primes, and what the Chinese remainder theorem needs.
+/// A private key.
+#[derive(ZeroizeOnDrop)]
 pub(super) struct Halves<const HALF: usize, const FULL: usize> {
     exponent: u32,
-    n: FixedMontyParams<FULL>,
-    p: FixedMontyParams<HALF>,
-    q: FixedMontyParams<HALF>,
-    /// The inverse of the exponent, modulo p - 1.
-    d_p: Uint<HALF>,
-    /// The inverse of the exponent, modulo q - 1.
-    d_q: Uint<HALF>,
-    /// The inverse of q, modulo p, in Montgomery form.
-    q_inverse: Uint<HALF>,
+    n: Modulus<FULL>,
+    n_radix: Residue<FULL>,
+    p: Half<HALF>,
+    q: Half<HALF>,
+}
+
+/// A prime and its exponent.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Half<const WORDS: usize> {
+    prime: Modulus<WORDS>,
+    radix: Residue<WORDS>,
+    /// The inverse of the public exponent, modulo the prime less one, itself less one.
+    exponent: Uint<WORDS>,
 }
 
 impl<const HALF: usize, const FULL: usize> Halves<HALF, FULL> {
     /// A new key.
     pub fn generate(exponent: u32, random: &mut dyn Random) -> Result<Box<Self>, RsaFailure> {
-        let search = Search::new(exponent);
-        let p = Zeroizing::new(search.find::<HALF>(random));
-        loop {
-            let q = Zeroizing::new(search.find::<HALF>(random));
-            if !prime::are_close(&p, &q) {
-                let (low, high) = p.widening_mul(&*q);
-                let n = Odd::new(join(&low, &high)).into_option().ok_or(RsaFailure::Fault)?;
-                return Self::new(exponent, n, &p, &q).ok_or(RsaFailure::Fault);
-            }
-        }
+        let primes = prime::find_pair::<HALF>(exponent, random);
+        let [p, q] = &*primes;
+        let (low, high) = p.widening_mul(q);
+        Self::new(exponent, &join(&low, &high), p, q).ok_or(RsaFailure::Fault)
     }
 
     /// The key of a modulus and one of its primes, each as long as its type. `None` when they do not belong together.
     pub fn from_prime(modulus: &[u8], exponent: u32, prime: &[u8]) -> Option<Box<Self>> {
-        let n = Odd::new(Uint::<FULL>::from_be_slice(modulus)).into_option()?;
+        let n = Uint::<FULL>::from_be_slice(modulus);
         let p = Zeroizing::new(Uint::<HALF>::from_be_slice(prime));
-        let (quotient, remainder) = n.as_ref().div_rem(&p.to_nz().into_option()?);
-        let (q, beyond) = split::<FULL, HALF>(&quotient);
-        let (q, whole) = (Zeroizing::new(q), remainder == Uint::ZERO && beyond == Uint::ZERO);
-        whole.then(|| Self::new(exponent, n, &p, &q)).flatten()
+        // An exact quotient can be had from the lower half alone; whether it is exact, the product tells.
+        let (low, _) = split::<FULL, HALF>(&n);
+        let inverse = Zeroizing::new(p.invert_mod2k(Uint::<HALF>::BITS).into_option()?);
+        let q = Zeroizing::new(low.wrapping_mul(&*inverse));
+        let (low, high) = p.widening_mul(&*q);
+        (join::<HALF, FULL>(&low, &high) == n && *p != *q).then(|| Self::new(exponent, &n, &p, &q)).flatten()
     }
 
-    fn new(exponent: u32, n: Odd<Uint<FULL>>, p: &Uint<HALF>, q: &Uint<HALF>) -> Option<Box<Self>> {
-        let p_parameters = FixedMontyParams::new(Odd::new(*p).into_option()?);
-        let q_modulo_p = FixedMontyForm::new(q, &p_parameters);
-        Some(Box::new(Self {
-            exponent,
-            n: FixedMontyParams::new_vartime(n),
-            p: p_parameters,
-            q: FixedMontyParams::new(Odd::new(*q).into_option()?),
-            d_p: invert_exponent(exponent, p)?,
-            d_q: invert_exponent(exponent, q)?,
-            q_inverse: q_modulo_p.invert().into_option()?.to_montgomery(),
-        }))
+    fn new(exponent: u32, n: &Uint<FULL>, p: &Uint<HALF>, q: &Uint<HALF>) -> Option<Box<Self>> {
+        let (n, p, q) = (Modulus::new(n)?, Half::new(exponent, p)?, Half::new(exponent, q)?);
+        Some(Box::new(Self { exponent, n_radix: n.radix(), n, p, q }))
     }
 
     /// The modulus, big-endian.
     pub fn modulus(&self) -> Vec<u8> {
-        self.n.modulus().as_ref().to_be_bytes().as_ref().to_vec()
+        self.n.number().to_be_bytes().as_ref().to_vec()
     }
 
     /// The first prime, big-endian.
     pub fn prime(&self) -> SecretBytes {
-        Zeroizing::new(self.p.modulus().as_ref().to_be_bytes().as_ref().to_vec())
+        let mut bytes = self.p.prime.number().to_be_bytes();
+        let prime = Zeroizing::new(bytes.as_ref().to_vec());
+        bytes.zeroize();
+        prime
     }
 
-    /// Raises `block`, as long as the modulus, to the private exponent.
+    /// Whether both factors of the modulus are primes. A key from elsewhere may have others; nothing that it gives is right
+    /// then.
+    pub fn has_primes(&self) -> bool {
+        prime::is_prime(&self.p.prime.number()) && prime::is_prime(&self.q.prime.number())
+    }
+
+    /// Raises `block`, as long as the modulus, to the private exponent d.
+    ///
+    /// A random number r blinds: (c * r^e)^(d - 1) is c^(d - 1) * r^(1 - e), which times c * r^(e - 1) is the result.
     pub fn apply_private(&self, block: &mut [u8], random: &mut dyn Random) -> Result<(), RsaFailure> {
         let input = Uint::<FULL>::from_be_slice(block);
-        if !input.ct_lt(self.n.modulus().as_ref()).to_bool() {
+        if !input.ct_lt(&self.n.number()).to_bool() {
             return Err(RsaFailure::Value);
         }
-        let (factor, unblind) = self.blinding(random);
-        let blinded = FixedMontyForm::new(&input, &self.n).mul(&factor);
-        let result = self.exponentiate(&blinded.retrieve());
-        let result = FixedMontyForm::new(&result, &self.n);
+        let input = self.n.enter(&input, &self.n_radix);
+        let factor = Zeroizing::new(random_number(random));
+        let factor = Zeroizing::new(self.n.enter(&factor, &self.n_radix));
+        let unblind = Zeroizing::new(self.n.power_by_public(&factor, self.exponent.saturating_sub(1)));
+        let unblind = Zeroizing::new(self.n.multiply(&unblind, &input));
+        let blinded = Zeroizing::new(self.n.leave(&self.n.multiply(&unblind, &factor)));
+        let power = Zeroizing::new(self.exponentiate(&blinded));
+        let result = Zeroizing::new(self.n.multiply(&self.n.enter(&power, &self.n_radix), &unblind));
         // A result that does not encrypt to the input would give a prime away (Boneh, DeMillo, Lipton).
-        if power(&result, self.exponent) != blinded {
+        if self.n.power_by_public(&result, self.exponent) != input {
             return Err(RsaFailure::Fault);
         }
-        let mut output = Zeroizing::new(result.mul(&unblind).retrieve());
-        block.copy_from_slice(output.to_be_bytes().as_ref());
-        output.zeroize();
+        let output = Zeroizing::new(self.n.leave(&result));
+        let mut bytes = output.to_be_bytes();
+        block.copy_from_slice(bytes.as_ref());
+        bytes.zeroize();
         Ok(())
-    }
-
-    /// A random number raised to the public exponent, and its inverse without the exponent.
-    fn blinding(&self, random: &mut dyn Random) -> (FixedMontyForm<FULL>, FixedMontyForm<FULL>) {
-        loop {
-            let factor = FixedMontyForm::new(&random_number(random), &self.n);
-            // Only a multiple of a prime has no inverse.
-            if let Some(inverse) = factor.invert().into_option() {
-                return (power(&factor, self.exponent), inverse);
-            }
-        }
     }
 
     /// What a bit flip in memory would do.
     #[cfg(test)]
     pub fn break_for_test(&mut self) {
-        self.d_p = self.d_p.wrapping_sub(&Uint::ONE);
+        self.p.exponent = self.p.exponent.wrapping_sub(&Uint::ONE);
     }
 
-    /// Garner's recombination of the results modulo p and q (RFC 8017, section 5.1.2).
+    /// `input` to the power of d - 1, by the Chinese remainder theorem: q times the power divided by q, modulo p, and the same
+    /// with p and q exchanged (Gauss; RFC 8017, section 5.1.2, has Garner's form).
     fn exponentiate(&self, input: &Uint<FULL>) -> Uint<FULL> {
-        let of_p = reduce(input, &self.p).pow(&self.d_p);
-        let of_q = Zeroizing::new(reduce(input, &self.q).pow(&self.d_q).retrieve());
-        let difference = of_p.sub(&FixedMontyForm::new(&of_q, &self.p));
-        let q_inverse = FixedMontyForm::from_montgomery(self.q_inverse, &self.p);
-        let factor = Zeroizing::new(difference.mul(&q_inverse).retrieve());
-        let (low, high) = factor.widening_mul(self.q.modulus().as_ref());
-        join(&low, &high).wrapping_add(&join(&of_q, &Uint::ZERO))
+        let of_p = self.p.power_over::<FULL>(input, &self.q.prime.number(), self.exponent);
+        let of_q = self.q.power_over::<FULL>(input, &self.p.prime.number(), self.exponent);
+        let part = |factor: &Uint<HALF>, prime: &Modulus<HALF>| {
+            let (low, high) = factor.widening_mul(&prime.number());
+            Zeroizing::new(join::<HALF, FULL>(&low, &high))
+        };
+        let (first, second) = (part(&of_p, &self.q.prime), part(&of_q, &self.p.prime));
+        self.n.add_numbers(&first, &second)
     }
 }
 
-impl<const HALF: usize, const FULL: usize> Drop for Halves<HALF, FULL> {
-    fn drop(&mut self) {
-        self.p.zeroize();
-        self.q.zeroize();
-        self.d_p.zeroize();
-        self.d_q.zeroize();
-        self.q_inverse.zeroize();
+impl<const WORDS: usize> Half<WORDS> {
+    fn new(public_exponent: u32, prime: &Uint<WORDS>) -> Option<Self> {
+        let exponent = invert_exponent(public_exponent, prime)?.wrapping_sub(&Uint::ONE);
+        let prime = Modulus::new(prime)?;
+        Some(Self { radix: prime.radix(), prime, exponent })
+    }
+
+    /// `input` to the power of d - 1, divided by the other prime, modulo this one.
+    ///
+    /// With e * d = 1 for exponents: (input * other^e)^(d - 1) is input^(d - 1) * other^(1 - e), which times
+    /// other^(e - 2) has the inverse of the other prime as its factor.
+    fn power_over<const FULL: usize>(
+        &self,
+        input: &Uint<FULL>,
+        other: &Uint<WORDS>,
+        public_exponent: u32,
+    ) -> Zeroizing<Uint<WORDS>> {
+        let prime = &self.prime;
+        let other = Zeroizing::new(prime.enter(other, &self.radix));
+        let correction = Zeroizing::new(prime.power_by_public(&other, public_exponent.saturating_sub(2)));
+        let to_exponent = Zeroizing::new(prime.multiply(&correction, &prime.square(&other)));
+        let base = Zeroizing::new(prime.multiply(&self.reduce(input), &to_exponent));
+        let power = Zeroizing::new(prime.power(&base, &self.exponent));
+        Zeroizing::new(prime.leave(&prime.multiply(&power, &correction)))
+    }
+
+    /// `input` modulo the prime, through the two halves of its words: the upper one counts as often as the radix says.
+    fn reduce<const FULL: usize>(&self, input: &Uint<FULL>) -> Residue<WORDS> {
+        let (low, high) = split::<FULL, WORDS>(input);
+        let high = self.prime.multiply(&self.prime.enter(&high, &self.radix), &self.radix);
+        self.prime.add(&high, &self.prime.enter(&low, &self.radix))
     }
 }
 
 /// Raises `block`, as long as the modulus, to a public exponent. `None` when it is not below the modulus.
 pub(super) fn apply_public<const FULL: usize>(modulus: &[u8], exponent: u32, block: &mut [u8]) -> Option<()> {
-    let modulus = Odd::new(Uint::<FULL>::from_be_slice(modulus)).into_option()?;
+    let modulus = Modulus::new(&Uint::<FULL>::from_be_slice(modulus))?;
     let input = Uint::<FULL>::from_be_slice(block);
-    if input >= *modulus.as_ref() {
+    if input >= modulus.number() {
         return None;
     }
-    let parameters = FixedMontyParams::new_vartime(modulus);
-    let output = power(&FixedMontyForm::new(&input, &parameters), exponent).retrieve();
+    let output = modulus.leave(&modulus.power_by_public(&modulus.enter(&input, &modulus.radix()), exponent));
     block.copy_from_slice(output.to_be_bytes().as_ref());
     Some(())
-}
-
-/// `base` to a public exponent that is not zero; the time depends on the exponent.
-fn power<const WORDS: usize>(base: &FixedMontyForm<WORDS>, exponent: u32) -> FixedMontyForm<WORDS> {
-    let bits = u32::BITS.saturating_sub(exponent.leading_zeros());
-    let mut result = *base;
-    for bit in (0..bits.saturating_sub(1)).rev() {
-        result = result.square();
-        if exponent.wrapping_shr(bit) & 1 == 1 {
-            result = result.mul(base);
-        }
-    }
-    result
-}
-
-/// `input` modulo a prime, through the two halves of its words: the upper one counts 2^(64 * HALF) times.
-fn reduce<const HALF: usize, const FULL: usize>(
-    input: &Uint<FULL>,
-    modulus: &FixedMontyParams<HALF>,
-) -> FixedMontyForm<HALF> {
-    let (low, high) = split::<FULL, HALF>(input);
-    let shift = FixedMontyForm::from_montgomery(*modulus.r2(), modulus);
-    FixedMontyForm::new(&high, modulus).mul(&shift).add(&FixedMontyForm::new(&low, modulus))
 }
 
 /// The inverse of the public exponent modulo `prime` - 1.
@@ -185,8 +185,8 @@ fn invert_exponent<const HALF: usize>(exponent: u32, prime: &Uint<HALF>) -> Opti
     let order = Zeroizing::new(prime.wrapping_sub(&Uint::ONE));
     let residue = order.rem(odd.as_nz_ref());
     let factor = odd.as_ref().wrapping_sub(&residue.invert_odd_mod(&odd).into_option()?);
-    let multiple = order.wrapping_mul(&factor).wrapping_add(&Uint::ONE);
-    let inverse = Uint::<HALF>::from_u32(exponent).invert_mod2k_vartime(Uint::<HALF>::BITS);
+    let multiple = Zeroizing::new(order.wrapping_mul(&factor).wrapping_add(&Uint::ONE));
+    let inverse = Uint::<HALF>::from_u32(exponent).invert_mod2k(Uint::<HALF>::BITS);
     Some(multiple.wrapping_mul(&inverse.into_option()?))
 }
 

@@ -30,6 +30,9 @@ const fn digest_info(algorithm: HashAlgorithm) -> &'static [u8] {
     }
 }
 
+/// How often a byte that must not be zero is drawn: a working source of bits needs so many once in 2^256 times.
+const FILLER_ATTEMPTS: u32 = 32;
+
 /// The last byte of a PSS block.
 const PSS_TRAILER: u8 = 0xbc;
 
@@ -56,8 +59,10 @@ pub(super) fn encode_rsaes(
     block.extend_from_slice(&[0, 2]);
     let mut filler = Zeroizing::new(vec![0; filling]);
     random.fill(&mut filler);
-    for byte in filler.iter_mut() {
+    for byte in filler.iter_mut().filter(|byte| **byte == 0) {
+        let mut attempts = 0..FILLER_ATTEMPTS;
         while *byte == 0 {
+            attempts.next().ok_or(RsaFailure::Fault)?;
             random.fill(core::slice::from_mut(byte));
         }
     }

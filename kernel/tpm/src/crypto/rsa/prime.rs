@@ -1,147 +1,77 @@
-//! The search for primes: a random start, a sieve over the odd numbers above it, Miller-Rabin tests of what is left.
+//! The search for the two primes of a key: from a random start upwards, by sieve and Miller-Rabin tests.
 //!
-//! Source: FIPS 186-5, appendices A.1.3 and B.3.1. The number of tests with random bases is at least that of table B.1
-//! for every size (five for 1024 bits, four for more), after one with base two that rejects nearly every composite.
+//! This is *incremental search* (Brandt and Damgard, "On Generation of Probable Primes by Incremental Search", CRYPTO '92),
+//! the method of most libraries. FIPS 186-5, appendix A.1.3, which draws every candidate anew, is another one: a prime behind
+//! a long gap is a little likelier here. From that appendix come the conditions on what is found (both first bits set, no
+//! factor in common with the exponent, the primes apart within their first hundred bits), and from appendix B.3.1 and table
+//! B.1 the tests: five with random bases for 1024 bits, four for more, after one with base two that rejects nearly every
+//! composite.
 //!
-//! What is found is a function of the random bits alone. Any change here (the order of tests, the size of the window, how
-//! bits are drawn) makes other keys of the same seed: the golden vectors in the tests stand guard.
-
-use alloc::vec;
-use alloc::vec::Vec;
+//! A prime is a function of the random bits of its start alone: the first prime of the window of 2^13 odd numbers there that
+//! meets the conditions; where one of the two windows has none, or the primes are close, both starts are drawn anew. The
+//! bases come from a generator that the candidate seeds. So neither sieve nor tests decide what is found, and can change; what
+//! this paragraph says cannot, for keys of the same seed would: golden vectors stand guard.
 
 use crypto_bigint::{Limb, NonZero, Uint};
 use zeroize::Zeroizing;
 
-use super::candidate::Candidate;
+use super::montgomery::{Modulus, Residue};
 use super::number::random_number;
-use crate::crypto::random::Random;
+use super::sieve::{self, Window};
+use crate::crypto::hash::{HashAlgorithm, hash};
+use crate::crypto::random::{Drbg, Random};
 
-/// Primes below this are sieved out: what the next ones would save is less than what sieving with them costs (measured for
-/// 2^16, 2^17 and 2^18). The limit does not decide which prime is found.
-const SIEVE_LIMIT: u32 = 1 << 17;
-/// How many odd numbers one sieve looks at. A prime of 2048 bits is among as many but for one time in a hundred thousand.
-const WINDOW: u32 = 1 << 13;
-/// Tests with random bases.
-const ROUNDS: usize = 5;
+/// Words of a prime of 1024 bits.
+const SHORT_WORDS: usize = 16;
 
-/// A search under way: the exponent that p - 1 must not be a multiple of, and the small primes, grouped.
-pub(super) struct Search {
+/// Finds two primes for a key with this exponent.
+pub(super) fn find_pair<const WORDS: usize>(
     exponent: u32,
-    groups: Vec<Group>,
-}
-
-/// Small primes whose product fits a word: one long division serves them all.
-struct Group {
-    product: NonZero<Limb>,
-    primes: Vec<u32>,
-}
-
-impl Search {
-    /// Prepares the small primes.
-    pub fn new(exponent: u32) -> Self {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut product = 1_u64;
-        let mut primes = Vec::new();
-        for prime in small_primes() {
-            match product.checked_mul(u64::from(prime)) {
-                Some(larger) => product = larger,
-                None => {
-                    let primes = core::mem::take(&mut primes);
-                    groups.extend(Group::new(product, primes));
-                    product = u64::from(prime);
-                }
-            }
-            primes.push(prime);
+    random: &mut dyn Random,
+) -> Zeroizing<[Uint<WORDS>; 2]> {
+    loop {
+        let starts = Zeroizing::new([random_start::<WORDS>(random), random_start::<WORDS>(random)]);
+        let windows = sieve::windows(starts.each_ref().map(Uint::as_words));
+        let [first, second] = [0, 1].map(|place| {
+            let (start, window) = (starts.get(place)?, windows.get(place)?);
+            first_prime(start, window, exponent)
+        });
+        if let (Some(p), Some(q)) = (first, second)
+            && !are_close(&p, &q)
+        {
+            return Zeroizing::new([p, q]);
         }
-        groups.extend(Group::new(product, primes));
-        Self { exponent, groups }
-    }
-
-    /// Finds a prime whose first two bits are set.
-    pub fn find<const WORDS: usize>(&self, random: &mut dyn Random) -> Uint<WORDS> {
-        loop {
-            let start = Zeroizing::new(random_start::<WORDS>(random));
-            if let Some(prime) = self.find_above(&start, random) {
-                return prime;
-            }
-        }
-    }
-
-    /// The first prime of the window at `start`, which is odd.
-    fn find_above<const WORDS: usize>(
-        &self,
-        start: &Uint<WORDS>,
-        random: &mut dyn Random,
-    ) -> Option<Uint<WORDS>> {
-        let composite = Zeroizing::new(self.sieve(start));
-        let survivors = (0_u64..).step_by(2).zip(composite.iter()).filter(|(_, composite)| !**composite);
-        for (offset, _) in survivors {
-            let candidate = start.wrapping_add(&Uint::from_u64(offset));
-            if has_two_leading_ones(&candidate) && self.suits_exponent(&candidate) {
-                let test = MillerRabin::new(&candidate)?;
-                if test.passes_base_two() && (0..ROUNDS).all(|_| test.passes(&random_number(random))) {
-                    return Some(candidate);
-                }
-            }
-        }
-        None
-    }
-
-    /// Which of the window's numbers have a small factor.
-    fn sieve<const WORDS: usize>(&self, start: &Uint<WORDS>) -> Vec<bool> {
-        let mut composite = vec![false; usize::try_from(WINDOW).unwrap_or_default()];
-        for group in &self.groups {
-            let residue = start.rem_limb(group.product).0;
-            for prime in &group.primes {
-                let first = first_multiple(residue, *prime);
-                let step = usize::try_from(*prime).unwrap_or(usize::MAX);
-                composite.iter_mut().skip(first).step_by(step).for_each(|number| *number = true);
-            }
-        }
-        composite
-    }
-
-    /// Whether the exponent has an inverse modulo `candidate` - 1. Key exponents are primes.
-    fn suits_exponent<const WORDS: usize>(&self, candidate: &Uint<WORDS>) -> bool {
-        let exponent = NonZero::new(Limb::from_u32(self.exponent)).into_option();
-        exponent.is_some_and(|exponent| candidate.rem_limb(exponent) != Limb::ONE)
     }
 }
 
-impl Group {
-    fn new(product: u64, primes: Vec<u32>) -> Option<Self> {
-        let product = NonZero::new(Limb::from_u64(product)).into_option()?;
-        Some(Self { product, primes })
-    }
+/// The first prime of a window that suits the exponent.
+fn first_prime<const WORDS: usize>(
+    start: &Uint<WORDS>,
+    window: &Window,
+    exponent: u32,
+) -> Option<Uint<WORDS>> {
+    let survivors = (0_u64..).step_by(2).zip(window.iter()).filter(|(_, composite)| !**composite);
+    survivors.map(|(offset, _)| start.wrapping_add(&Uint::from_u64(offset))).find(|candidate| {
+        has_two_leading_ones(candidate) && suits_exponent(candidate, exponent) && is_prime(candidate)
+    })
 }
 
-/// How many odd numbers above a start with this residue the first multiple of `prime` is.
-fn first_multiple(residue: u64, prime: u32) -> usize {
-    let prime = u64::from(prime);
-    let residue = residue.checked_rem(prime).unwrap_or_default();
-    let missing = prime.wrapping_sub(residue);
-    let index = match (residue, missing % 2) {
-        (0, _) => 0,
-        (_, 0) => missing >> 1,
-        _ => missing.wrapping_add(prime) >> 1,
-    };
-    usize::try_from(index).unwrap_or(usize::MAX)
+/// Whether an odd number with its first bit set is a prime, as far as Miller-Rabin tests can tell.
+pub(super) fn is_prime<const WORDS: usize>(candidate: &Uint<WORDS>) -> bool {
+    let Some(test) = MillerRabin::new(candidate) else { return false };
+    if !test.passes_base_two() {
+        return false;
+    }
+    let bytes = Zeroizing::new(candidate.to_be_bytes());
+    let mut bases = Drbg::instantiate(&hash(HashAlgorithm::Sha512, &[bytes.as_ref()]), b"Miller-Rabin bases");
+    let rounds = if WORDS <= SHORT_WORDS { 5 } else { 4 };
+    (0..rounds).all(|_| test.passes(&random_number(&mut bases)))
 }
 
-/// The odd primes below [`SIEVE_LIMIT`], in order.
-fn small_primes() -> impl Iterator<Item = u32> {
-    let limit = usize::try_from(SIEVE_LIMIT).unwrap_or_default();
-    let mut composite = vec![false; limit];
-    for number in (3..512_usize).step_by(2) {
-        if composite.get(number) == Some(&false) {
-            let multiples = composite.iter_mut().skip(number.wrapping_mul(number)).step_by(number);
-            multiples.for_each(|multiple| *multiple = true);
-        }
-    }
-    (0..SIEVE_LIMIT)
-        .zip(composite)
-        .filter(|(number, composite)| !composite && *number > 2 && number % 2 != 0)
-        .map(|(number, _)| number)
+/// Whether the exponent has an inverse modulo `candidate` - 1. Key exponents are primes.
+fn suits_exponent<const WORDS: usize>(candidate: &Uint<WORDS>, exponent: u32) -> bool {
+    let exponent = NonZero::new(Limb::from_u32(exponent)).into_option();
+    exponent.is_some_and(|exponent| candidate.rem_limb(exponent) != Limb::ONE)
 }
 
 fn random_start<const WORDS: usize>(random: &mut dyn Random) -> Uint<WORDS> {
@@ -150,12 +80,13 @@ fn random_start<const WORDS: usize>(random: &mut dyn Random) -> Uint<WORDS> {
     random_number(random).bitor(&both).bitor(&Uint::ONE)
 }
 
+/// The window may lead beyond the largest number of so many bits, to small ones.
 fn has_two_leading_ones<const WORDS: usize>(candidate: &Uint<WORDS>) -> bool {
     candidate.as_words().last().is_some_and(|word| word.leading_ones() >= 2)
 }
 
 /// Whether two primes agree in their first hundred bits (FIPS 186-5, appendix A.1.3, step 5.4).
-pub(super) fn are_close<const WORDS: usize>(p: &Uint<WORDS>, q: &Uint<WORDS>) -> bool {
+fn are_close<const WORDS: usize>(p: &Uint<WORDS>, q: &Uint<WORDS>) -> bool {
     let (larger, smaller) = if p > q { (p, q) } else { (q, p) };
     let distance = larger.wrapping_sub(smaller);
     distance.wrapping_shr(Uint::<WORDS>::BITS.saturating_sub(100)) == Uint::ZERO
@@ -163,29 +94,31 @@ pub(super) fn are_close<const WORDS: usize>(p: &Uint<WORDS>, q: &Uint<WORDS>) ->
 
 /// Miller-Rabin tests of one candidate n with n - 1 = 2^twos * odd.
 pub(super) struct MillerRabin<const WORDS: usize> {
-    candidate: Candidate<WORDS>,
-    odd: Uint<WORDS>,
+    modulus: Modulus<WORDS>,
+    odd: Zeroizing<Uint<WORDS>>,
     twos: u32,
 }
 
 impl<const WORDS: usize> MillerRabin<WORDS> {
     pub fn new(candidate: &Uint<WORDS>) -> Option<Self> {
-        let even = candidate.wrapping_sub(&Uint::ONE);
+        let even = Zeroizing::new(candidate.wrapping_sub(&Uint::ONE));
         let twos = even.trailing_zeros();
-        Some(Self { candidate: Candidate::new(candidate)?, odd: even.wrapping_shr(twos), twos })
+        Some(Self { modulus: Modulus::new(candidate)?, odd: Zeroizing::new(even.wrapping_shr(twos)), twos })
     }
 
     pub fn passes(&self, base: &Uint<WORDS>) -> bool {
-        self.reaches_minus_one(self.candidate.power(&self.candidate.enter(base), &self.odd))
+        self.reaches_minus_one(
+            self.modulus.power(&self.modulus.enter(base, &self.modulus.radix()), &self.odd),
+        )
     }
 
     /// The test with base two, in two thirds of the time.
     pub fn passes_base_two(&self) -> bool {
-        self.reaches_minus_one(self.candidate.power_of_two(&self.odd))
+        self.reaches_minus_one(self.modulus.power_of_two(&self.odd))
     }
 
-    fn reaches_minus_one(&self, mut power: Uint<WORDS>) -> bool {
-        let (one, minus_one) = (self.candidate.one(), self.candidate.minus_one());
+    fn reaches_minus_one(&self, mut power: Residue<WORDS>) -> bool {
+        let (one, minus_one) = (self.modulus.one(), self.modulus.minus_one());
         if power == one {
             return true;
         }
@@ -193,7 +126,7 @@ impl<const WORDS: usize> MillerRabin<WORDS> {
             if power == minus_one {
                 return true;
             }
-            power = self.candidate.square(&power);
+            power = self.modulus.square(&power);
         }
         false
     }

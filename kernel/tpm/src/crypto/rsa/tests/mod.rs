@@ -6,8 +6,9 @@ use super::*;
 use crate::crypto::{Drbg, hash};
 use alloc::vec;
 use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
-use crypto_bigint::{Odd, Uint};
+use crypto_bigint::{Odd, U64, Uint};
 use hex_literal::hex;
+use montgomery::{Modulus, Residue};
 use vectors::{ENCRYPTED, SIGNED};
 
 const SHA_256: HashAlgorithm = HashAlgorithm::Sha256;
@@ -20,25 +21,25 @@ fn key() -> RsaPrivateKey {
     RsaPrivateKey::generate(2048, 0, &mut drbg(7)).unwrap()
 }
 
-/// What a seed gives must never change: endorsement keys come from it. The numbers were calculated by a program in
-/// another language, from the description in `prime.rs`.
+/// What a seed gives must never change: endorsement keys come from it. `tests/primary_vectors.py` calculates the
+/// numbers, from the description in `prime.rs`.
 #[test]
 fn keys_of_a_fixed_seed_stay_what_they_are() {
     let expected = [
         (
             2048,
             hex!("32ea4c5943a76f91dda726927999ee5e46c6081241cc12c2d4f6926ff698abbf"),
-            hex!("858366378f716fa3aa2ce0d51faf1fdac8328efa2bc4b46974b459dd7a2c1c5b"),
+            hex!("8d0f5fa1232139ad1c8cea3a52402c805cec67b7222ed1b026aca7c3e82df1b6"),
         ),
         (
             3072,
             hex!("8ec95ebbb9f2a3c102444baee21fe58c91c4a8ddcfcbba112f3b1f879ceb9092"),
-            hex!("a0b26e9916e3896909ead7c2a5bd5c940b6fb59878f5491219c58c563250a523"),
+            hex!("fe14577efc5cd6f5bc4c65c30f3bc6dd86e71c70e664c524da3c03e4d1e567bb"),
         ),
         (
             4096,
             hex!("ffca80eab2fc287f3f813930b3299ad13ff45ab442d364418763e405fc2dd0f6"),
-            hex!("d03d287aa60345b50cb0c0667ae24b7b793aa3ec68d3de0a231e3101b968c65f"),
+            hex!("ede3f6b0264025fff0210dfcdd7d4397ab7da7f31bbe08e85067bd6e0666eade"),
         ),
     ];
     for (bits, prime, modulus) in expected {
@@ -278,30 +279,78 @@ fn moduli_of_other_sizes_or_kinds_are_refused() {
     assert!(RsaPublicKey::new(&[], 0).is_none());
 }
 
-/// [`candidate`] against crypto-bigint's own Montgomery arithmetic, at the edges and at random.
-#[test]
-fn candidates_are_calculated_with_as_crypto_bigint_does() {
-    let first = Uint::<16>::ONE.wrapping_shl(1023);
+/// [`montgomery`] against crypto-bigint's own arithmetic, at the edges and at random.
+fn calculates_as_crypto_bigint_does<const WORDS: usize>() {
+    let first = Uint::<WORDS>::ONE.wrapping_shl(Uint::<WORDS>::BITS - 1);
     let least = first.bitor(&Uint::ONE);
-    let some = number::random_number::<16>(&mut drbg(1)).bitor(&least);
-    for modulus in [least, some, Uint::MAX] {
-        let candidate = candidate::Candidate::new(&modulus).unwrap();
-        let parameters = FixedMontyParams::new(Odd::new(modulus).unwrap());
-        let below = modulus.wrapping_sub(&Uint::ONE);
-        let other = number::random_number::<16>(&mut drbg(2));
+    let some = number::random_number::<WORDS>(&mut drbg(1)).bitor(&least);
+    for number in [least, some, Uint::MAX] {
+        let modulus = Modulus::new(&number).unwrap();
+        let parameters = FixedMontyParams::new(Odd::new(number).unwrap());
+        let radix = modulus.radix();
+        let below = number.wrapping_sub(&Uint::ONE);
+        let other = number::random_number::<WORDS>(&mut drbg(2));
+        let same = |mine: &Residue<WORDS>, theirs: &FixedMontyForm<WORDS>| {
+            assert_eq!(modulus.leave(mine), theirs.retrieve());
+        };
         for left in [Uint::ZERO, Uint::ONE, below, other, Uint::MAX] {
-            let (mine, theirs) = (candidate.enter(&left), FixedMontyForm::new(&left, &parameters));
-            assert_eq!(mine, theirs.to_montgomery());
-            assert_eq!(candidate.square(&mine), theirs.square().to_montgomery());
+            let (mine, theirs) = (modulus.enter(&left, &radix), FixedMontyForm::new(&left, &parameters));
+            same(&mine, &theirs);
+            same(&modulus.square(&mine), &theirs.square());
+            same(&modulus.add(&mine, &mine), &theirs.double());
+            same(&modulus.power_by_public(&mine, 65_537), &theirs.pow(&U64::from_u32(65_537)));
             for right in [Uint::ONE, below, other] {
                 let product = theirs.mul(&FixedMontyForm::new(&right, &parameters));
-                assert_eq!(candidate.multiply(&mine, &candidate.enter(&right)), product.to_montgomery());
-                assert_eq!(candidate.power(&mine, &right), theirs.pow(&right).to_montgomery());
+                same(&modulus.multiply(&mine, &modulus.enter(&right, &radix)), &product);
             }
-            let two = FixedMontyForm::new(&Uint::from_u8(2), &parameters);
-            assert_eq!(candidate.power_of_two(&left), two.pow(&left).to_montgomery());
         }
+        let two = FixedMontyForm::new(&Uint::from_u8(2), &parameters);
+        let base = FixedMontyForm::new(&other, &parameters);
+        for exponent in [Uint::ZERO, below] {
+            same(&modulus.power_of_two(&exponent), &two.pow(&exponent));
+            same(&modulus.power(&modulus.enter(&other, &radix), &exponent), &base.pow(&exponent));
+        }
+        same(&modulus.minus_one(), &FixedMontyForm::new(&below, &parameters));
     }
+}
+
+#[test]
+fn every_size_is_calculated_with_as_crypto_bigint_does() {
+    calculates_as_crypto_bigint_does::<16>();
+    calculates_as_crypto_bigint_does::<24>();
+    calculates_as_crypto_bigint_does::<32>();
+    calculates_as_crypto_bigint_does::<48>();
+}
+
+/// 2^1024 - 1 has many factors. A key with it fails its own check.
+#[test]
+fn a_composite_in_the_place_of_a_prime_is_no_fault_of_the_calculation() {
+    let key = key();
+    let composite = Uint::<16>::MAX;
+    let prime = Uint::<16>::from_be_slice(&key.prime());
+    let (low, high) = composite.widening_mul(&prime);
+    let modulus = [high.to_be_bytes().as_ref(), low.to_be_bytes().as_ref()].concat();
+    let public = RsaPublicKey::new(&modulus, 0).unwrap();
+    let wrong = RsaPrivateKey::from_prime(&public, composite.to_be_bytes().as_ref()).unwrap();
+    let refused = wrong.sign(RsaSignature::Rsassa(SHA_256), &[9; 32], &mut drbg(1)).unwrap_err();
+    assert_eq!(refused, RsaFailure::Binding);
+}
+
+/// A source of bits that broke down.
+struct Stuck;
+
+impl Random for Stuck {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
+#[test]
+fn a_source_of_bits_that_is_stuck_ends_in_a_failure_and_not_in_a_loop() {
+    let key = key();
+    assert_eq!(key.public().encrypt(RsaEncryption::Rsaes, &[1], &mut Stuck), Err(RsaFailure::Fault));
+    let signed = key.sign(RsaSignature::Rsassa(SHA_256), &[9; 32], &mut Stuck);
+    assert_eq!(signed.unwrap_err(), RsaFailure::Fault);
 }
 
 /// 2^1023 + 1155 is the first prime of 1024 bits.
