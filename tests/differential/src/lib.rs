@@ -4,7 +4,7 @@
 //! what their answers do not have in common.
 //!
 //! `grammar` is the table of commands; `sequence` draws from it by what `model` says is there; `mutation`
-//! damages some; `answers` compares codes, sizes and every field that is not random; `allowed` is the table of
+//! damages some; `recording` notes what our engine alone answers; `answers` compares codes, sizes and every field that is not random; `allowed` is the table of
 //! differences that a paragraph of the specification decides in our favour, or that it leaves open.
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod model;
 mod mutation;
 mod parameters;
 mod peer;
+mod recording;
 mod report;
 mod sequence;
 mod trial;
@@ -24,6 +25,7 @@ mod trial;
 pub mod bench;
 
 use clap::Parser;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The arguments of `differential`.
@@ -42,11 +44,23 @@ struct Arguments {
     /// Write each command and both answers to stdout
     #[arg(long)]
     trace: bool,
+    /// Compare our engine's answers to recorded commands with this file's; needs no swtpm
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// With --replay: write the file anew instead, with as many commands as --commands says
+    #[arg(long, requires = "replay")]
+    record: bool,
+    /// With --replay: write each command and its answer here
+    #[arg(long, value_name = "FILE", requires = "replay")]
+    transcript: Option<PathBuf>,
 }
 
 /// The program `differential`.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(golden) = &arguments.replay {
+        return recording::finish(golden, &arguments);
+    }
     match trial::run(&arguments) {
         Ok(report) => report.finish(arguments.show),
         Err(error) => {

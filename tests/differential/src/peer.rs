@@ -1,10 +1,11 @@
-//! The two TPMs: our engine in this process, and swtpm (libtpms) behind its sockets.
+//! The TPMs: our engine in this process, and swtpm (libtpms) behind its sockets.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tpm::{CommitFailure, EntropyFailure, Platform, StateChange, Tpm};
 use tpm_simulator::machine::{Engine, header_only};
 use tpm_simulator::platform;
 use tpm_simulator::random::Source;
@@ -42,6 +43,63 @@ impl Peer for Ours {
     fn reset(&mut self) -> io::Result<()> {
         self.engine.power_on();
         Ok(())
+    }
+}
+
+/// Our engine on a machine that does the same in every run: seeded entropy, a clock that steps, commits that can be refused.
+pub struct Recorded {
+    tpm: Tpm<SteppingMachine>,
+}
+
+struct SteppingMachine {
+    source: Source,
+    milliseconds: u64,
+    refuses_commits: bool,
+}
+
+/// How far the clock goes on each time that somebody looks at it.
+const STEP_MILLISECONDS: u64 = 7;
+
+impl Platform for SteppingMachine {
+    fn entropy(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailure> {
+        self.source.fill(bytes).map_err(|_seeded_sources_never_fail| EntropyFailure)
+    }
+
+    fn monotonic_milliseconds(&mut self) -> u64 {
+        self.milliseconds += STEP_MILLISECONDS;
+        self.milliseconds
+    }
+
+    fn commit(&mut self, _: &[StateChange<'_>]) -> Result<(), CommitFailure> {
+        if self.refuses_commits { Err(CommitFailure) } else { Ok(()) }
+    }
+}
+
+impl Recorded {
+    /// A new TPM whose entropy comes from a seed.
+    pub fn new(seed: u64) -> Result<Self, String> {
+        let source = Source::seeded(&seed.to_be_bytes());
+        let machine = SteppingMachine { source, milliseconds: 0, refuses_commits: false };
+        let tpm = Tpm::manufacture(machine).map_err(|error| format!("manufacturing failed: {error:?}"))?;
+        Ok(Self { tpm })
+    }
+
+    /// Answers one command.
+    pub fn execute_at(&mut self, locality: u8, command: &[u8]) -> Vec<u8> {
+        let mut response = vec![0; BUFFER_BYTES];
+        let length = self.tpm.execute(locality, command, &mut response);
+        response.truncate(length);
+        response
+    }
+
+    /// Takes the power away for a moment.
+    pub fn power_on(&mut self) {
+        self.tpm.power_on();
+    }
+
+    /// Says whether commits are refused from now on.
+    pub fn refuse_commits(&mut self, refuse: bool) {
+        self.tpm.platform_mut().refuses_commits = refuse;
     }
 }
 

@@ -14,9 +14,9 @@ use crate::sequence;
 use std::error::Error;
 
 /// The longest sequence; then both TPMs are reset and cleared.
-const LENGTH: usize = 80;
+pub const LENGTH: usize = 80;
 /// How many of a hundred commands are also sent damaged.
-const DAMAGED_PERCENT: usize = 45;
+pub const DAMAGED_PERCENT: usize = 45;
 
 struct Pair {
     ours: Ours,

@@ -14,6 +14,7 @@ use choices::Choices;
 use machine::Machine;
 use parameters::{HANDLES, PARAMETERS};
 use tpm::Tpm;
+use tpm::crypto::hash::{HashAlgorithm, hash};
 
 const MAXIMUM_COMMANDS: usize = 64;
 const BUFFER_BYTES: usize = 4096;
@@ -81,6 +82,8 @@ impl Session {
         assert!((HEADER_BYTES..=BUFFER_BYTES).contains(&length), "{length} bytes for {command:02x?}");
         let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|index| response[at + index]));
         assert_eq!(number(2) as usize, length, "the size of the response to {command:02x?}");
+        self.outcome.note(command);
+        self.outcome.note(&response[..length]);
         let code = number(6);
         if code != 0 {
             assert_eq!(length, HEADER_BYTES, "a failure says no more than its code");
@@ -176,11 +179,19 @@ fn command(tag: u16, code: u32, body: &[u8]) -> Vec<u8> {
     [&tag.to_be_bytes()[..], &size.to_be_bytes(), &code.to_be_bytes(), body].concat()
 }
 
-/// How many commands of a sequence a TPM carried out, of how many.
+/// How many commands of a sequence a TPM carried out, of how many, and a hash over all of them with their answers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
     pub commands: usize,
     pub successes: usize,
+    pub digest: u32,
+}
+
+impl Outcome {
+    fn note(&mut self, bytes: &[u8]) {
+        let digest = hash(HashAlgorithm::Sha256, &[&self.digest.to_be_bytes(), bytes]);
+        self.digest = digest.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    }
 }
 
 /// Runs the sequence that `bytes` ask for.
