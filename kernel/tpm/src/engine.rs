@@ -4,17 +4,18 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::call::Call;
-use crate::command_table::{self, Command, CommandCode, NO_SESSIONS, NV, Role};
+use crate::authorization::area::Area;
+use crate::authorization::checks::Subject;
+use crate::authorization::encryption::{Direction, transform};
+use crate::authorization::response::{AuditHashes, build, leaves_exclusive_audit};
+use crate::command::{self, Command, CommandCode, IN_FAILURE, KEYS, NO_SESSIONS, NV, Role, UNSAVES};
 use crate::crypto::random::{Drbg, INSTANTIATE_BYTES, RESEED_BYTES};
+use crate::dispatch::handler;
 use crate::mode::{Mode, is_refused_when_read_only};
 use crate::platform::{Platform, StateChange};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::self_test::Failure;
-use crate::session::area::Area;
-use crate::session::authorize::Request;
-use crate::session::encryption::{Direction, transform};
-use crate::session::response::{AuditHashes, build, leaves_exclusive_audit};
 use crate::state::{Record, State};
 use crate::structures::handles::Handle;
 use crate::structures::limits::{HANDLES_IN_A_COMMAND, MAX_COMMAND_BYTES};
@@ -144,10 +145,13 @@ impl<P: Platform> Tpm<P> {
 
     fn run(&mut self, locality: u8, bytes: &[u8]) -> Result<Vec<u8>> {
         let (with_sessions, code, rest) = parse_header(bytes)?;
-        if self.mode == Mode::Failed && (with_sessions || !Mode::serves_failed(code)) {
+        let command = command::find(code);
+        if self.mode == Mode::Failed
+            && (with_sessions || !command.is_some_and(|command| command.has(IN_FAILURE)))
+        {
             return Err(ResponseCode::FAILURE);
         }
-        let command = command_table::find(code).ok_or(ResponseCode::COMMAND_CODE)?;
+        let command = command.ok_or(ResponseCode::COMMAND_CODE)?;
         match (self.mode, command.code) {
             (Mode::AwaitingStartup, CommandCode::Startup) | (Mode::Failed, _) => {}
             (Mode::AwaitingStartup, _) | (Mode::Running, CommandCode::Startup) => {
@@ -160,15 +164,15 @@ impl<P: Platform> Tpm<P> {
         parsed.read_handles(&self.state)?;
         let index = parsed.handles.iter().find_map(|handle| self.state.nv.indices.get(handle));
         let index = index.map(|index| index.public.attributes);
-        if self.state.read_only && is_refused_when_read_only(command.code, index) {
+        if self.state.read_only && is_refused_when_read_only(command, index) {
             return Err(ResponseCode::READ_ONLY);
         }
-        if command.may_use_keys() {
+        if command.has(KEYS) {
             self.state.test_keys()?;
         }
         let snapshot = command.has(NV).then(|| self.state.clone());
         let answer = self.authorize_and_run(locality, &mut parsed)?;
-        if invalidates_saved_state(command) {
+        if command.has(UNSAVES) {
             self.state.invalidate_orderly();
         }
         if self.commit().is_err() {
@@ -201,15 +205,14 @@ impl<P: Platform> Tpm<P> {
         } else if command.handles.iter().any(|(_, role)| *role != Role::None) {
             return Err(ResponseCode::AUTH_MISSING);
         }
-        let request = Request { command, handles, parameters: parsed.rest.rest(), locality };
-        request.authorize(&mut self.state, &mut self.platform, &mut area)?;
-        let audits = AuditHashes::before(&request, &self.state, &area);
+        let subject = Subject { command, handles, parameters: parsed.rest.rest(), locality };
+        subject.authorize(&mut self.state, &mut self.platform, &mut area)?;
+        let audits = AuditHashes::before(&subject, &self.state, &area);
         self.decrypt(&area, parameters.as_mut_bytes())?;
-        let handler = command.handler.ok_or(ResponseCode::COMMAND_CODE)?;
-        let mut call = Call::new(&mut self.state, locality, parsed.handles, parameters.as_bytes());
-        handler(&mut call)?;
-        let response_handle = call.response_handle;
-        let mut response = core::mem::take(&mut call.response);
+        let mut request = Request::new(&mut self.state, locality, parsed.handles, parameters.as_bytes());
+        handler(command.code)(&mut request)?;
+        let response_handle = request.response_handle;
+        let mut response = core::mem::take(&mut request.response);
         let no_sessions = leaves_exclusive_audit(command);
         let sessions = build(&mut self.state, command.code, no_sessions, &mut area, audits, &mut response)?;
         let sessions = parsed.with_sessions.then_some(sessions.as_slice());
@@ -347,10 +350,4 @@ fn success(handle: Option<Handle>, parameters: &[u8], sessions: Option<&[u8]>) -
     0_u32.marshal(&mut out);
     out.extend_from_slice(&body);
     out
-}
-
-/// Whether a command changes what TPM2_Shutdown saved: a resume must not bring the old values back.
-const fn invalidates_saved_state(command: &Command) -> bool {
-    use CommandCode::{IncrementalSelfTest, SelfTest, Shutdown, StirRandom};
-    command.has(NV) && !matches!(command.code, IncrementalSelfTest | SelfTest | Shutdown | StirRandom)
 }

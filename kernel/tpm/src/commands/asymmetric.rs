@@ -2,8 +2,6 @@
 
 use alloc::vec::Vec;
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
 use crate::commands::symmetric::MaxBuffer;
 use crate::crypto::ecc::{self, EccCurve, EccPoint as Point};
 use crate::crypto::hash::hash;
@@ -11,6 +9,7 @@ use crate::crypto::kdf::kdf2;
 use crate::crypto::rsa::RsaEncryption;
 use crate::object::Object;
 use crate::object::asymmetric::{ecc_public, rsa_private, rsa_public};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::structures::algorithms::Curve;
 use crate::structures::attestation::Data;
@@ -21,27 +20,15 @@ use crate::structures::public::ObjectType;
 use crate::structures::schemes::{Kdf, KdfScheme, Scheme};
 use crate::wire::{Marshal, Result, equal_in_constant_time, put_sized, put_sized_structure};
 
-/// The commands of this chapter, but for those of the ephemeral keys.
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::RsaEncrypt, rsa_encrypt),
-    (CommandCode::RsaDecrypt, rsa_decrypt),
-    (CommandCode::EcdhKeyGen, ecdh_key_gen),
-    (CommandCode::EcdhZGen, ecdh_z_gen),
-    (CommandCode::EccParameters, ecc_parameters),
-    (CommandCode::ZGen2Phase, z_gen_2_phase),
-    (CommandCode::EccEncrypt, ecc_encrypt),
-    (CommandCode::EccDecrypt, ecc_decrypt),
-];
-
 /// TPM2B_PUBLIC_KEY_RSA.
 type RsaBuffer = Buffer<MAX_RSA_KEY_BYTES>;
 
 /// Message, scheme and label of both RSA commands.
-fn rsa_parameters(call: &mut Call<'_>) -> Result<(RsaBuffer, Scheme, Data)> {
-    let message = call.parameter()?;
-    let scheme = call.parameter_with(Scheme::unmarshal_rsa_decrypt)?;
-    let label = call.parameter()?;
-    call.end_of_parameters()?;
+fn rsa_parameters(request: &mut Request<'_>) -> Result<(RsaBuffer, Scheme, Data)> {
+    let message = request.parameter()?;
+    let scheme = request.parameter_with(Scheme::unmarshal_rsa_decrypt)?;
+    let label = request.parameter()?;
+    request.end_of_parameters()?;
     Ok((message, scheme, label))
 }
 
@@ -67,11 +54,11 @@ fn rsa_encryption(scheme: Scheme, label: &Data) -> Result<RsaEncryption<'_>> {
     }
 }
 
-/// TPM2_RSA_Encrypt.
-fn rsa_encrypt(call: &mut Call<'_>) -> Result<()> {
-    let (message, wanted, label) = rsa_parameters(call)?;
-    let mut random = call.state.random.clone();
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_RSA_Encrypt (Part 3, 14.2).
+pub fn rsa_encrypt(request: &mut Request<'_>) -> Result<()> {
+    let (message, wanted, label) = rsa_parameters(request)?;
+    let mut random = request.state.random.clone();
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     if key.public.object_type() != ObjectType::Rsa {
         return Err(ResponseCode::KEY.handle(1));
     }
@@ -81,16 +68,16 @@ fn rsa_encrypt(call: &mut Call<'_>) -> Result<()> {
     let scheme = select_rsa_scheme(key, wanted, &label)?;
     let encryption = rsa_encryption(scheme, &label)?;
     let encrypted = rsa_public(&key.public)?.encrypt(encryption, message.as_bytes(), &mut random)?;
-    call.state.random = random;
-    call.answer_sized(&encrypted);
+    request.state.random = random;
+    request.answer_sized(&encrypted);
     Ok(())
 }
 
-/// TPM2_RSA_Decrypt.
-fn rsa_decrypt(call: &mut Call<'_>) -> Result<()> {
-    let (encrypted, wanted, label) = rsa_parameters(call)?;
-    let mut random = call.state.random.clone();
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_RSA_Decrypt (Part 3, 14.3).
+pub fn rsa_decrypt(request: &mut Request<'_>) -> Result<()> {
+    let (encrypted, wanted, label) = rsa_parameters(request)?;
+    let mut random = request.state.random.clone();
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     if key.public.object_type() != ObjectType::Rsa {
         return Err(ResponseCode::KEY.handle(1));
     }
@@ -100,21 +87,21 @@ fn rsa_decrypt(call: &mut Call<'_>) -> Result<()> {
     let scheme = select_rsa_scheme(key, wanted, &label)?;
     let encryption = rsa_encryption(scheme, &label)?;
     let message = rsa_private(key)?.decrypt(encryption, encrypted.as_bytes(), &mut random)?;
-    call.state.random = random;
-    put_sized(&mut call.response, &message);
+    request.state.random = random;
+    put_sized(&mut request.response, &message);
     Ok(())
 }
 
-/// TPM2_ECDH_KeyGen.
-fn ecdh_key_gen(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_ECDH_KeyGen (Part 3, 14.4).
+pub fn ecdh_key_gen(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (parameters, own) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
     let own = Point::from(own);
-    let ephemeral = ecc::generate(parameters.curve, &mut call.state.random);
+    let ephemeral = ecc::generate(parameters.curve, &mut request.state.random);
     let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::NO_RESULT)?;
-    put_sized_structure(&mut call.response, &EccPoint::from(&z));
-    put_sized_structure(&mut call.response, &EccPoint::from(&ephemeral.public));
+    put_sized_structure(&mut request.response, &EccPoint::from(&z));
+    put_sized_structure(&mut request.response, &EccPoint::from(&ephemeral.public));
     Ok(())
 }
 
@@ -128,38 +115,38 @@ fn exchange_key(key: &Object) -> Result<(EccCurve, &[u8])> {
     Ok((parameters.curve, sensitive.secret.as_bytes()))
 }
 
-/// TPM2_ECDH_ZGen.
-fn ecdh_z_gen(call: &mut Call<'_>) -> Result<()> {
-    let point = call.parameter_with(EccPoint::unmarshal_sized)?;
-    call.end_of_parameters()?;
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_ECDH_ZGen (Part 3, 14.5).
+pub fn ecdh_z_gen(request: &mut Request<'_>) -> Result<()> {
+    let point = request.parameter_with(EccPoint::unmarshal_sized)?;
+    request.end_of_parameters()?;
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (curve, scalar) = exchange_key(key)?;
     if !matches!(key.public.parameters.asymmetric_scheme(), Scheme::Null | Scheme::Ecdh(_)) {
         return Err(ResponseCode::SCHEME.handle(1));
     }
     let z = ecc::multiply(curve, scalar, &(&point).into()).ok_or(ResponseCode::ECC_POINT.parameter(1))?;
-    put_sized_structure(&mut call.response, &EccPoint::from(&z));
+    put_sized_structure(&mut request.response, &EccPoint::from(&z));
     Ok(())
 }
 
-/// TPM2_ECC_Parameters: TPMS_ALGORITHM_DETAIL_ECC.
-fn ecc_parameters(call: &mut Call<'_>) -> Result<()> {
-    let curve: Curve = call.parameter()?;
-    call.end_of_parameters()?;
-    call.answer(&curve);
-    call.answer(&curve.bits());
+/// TPM2_ECC_Parameters (Part 3, 14.6): TPMS_ALGORITHM_DETAIL_ECC.
+pub fn ecc_parameters(request: &mut Request<'_>) -> Result<()> {
+    let curve: Curve = request.parameter()?;
+    request.end_of_parameters()?;
+    request.answer(&curve);
+    request.answer(&curve.bits());
     let hash = match curve {
         EccCurve::P256 => crate::crypto::hash::HashAlgorithm::Sha256,
         EccCurve::P384 => crate::crypto::hash::HashAlgorithm::Sha384,
         EccCurve::P521 => crate::crypto::hash::HashAlgorithm::Sha512,
     };
-    call.answer(&Some(KdfScheme { kdf: Kdf::Sp80056a, hash }));
-    call.answer(&Scheme::Null);
+    request.answer(&Some(KdfScheme { kdf: Kdf::Sp80056a, hash }));
+    request.answer(&Scheme::Null);
     let constants = curve.parameters();
     for number in
         [constants.p, constants.a, constants.b, constants.g_x, constants.g_y, constants.n, constants.h]
     {
-        call.answer_sized(number);
+        request.answer_sized(number);
     }
     Ok(())
 }
@@ -177,14 +164,14 @@ impl crate::wire::Unmarshal for Exchange {
     }
 }
 
-/// TPM2_ZGen_2Phase: ECDH with a static and an ephemeral key on either side. Part 1, annex C.6.
-fn z_gen_2_phase(call: &mut Call<'_>) -> Result<()> {
-    let static_b = call.parameter_with(EccPoint::unmarshal_sized)?;
-    let ephemeral_b = call.parameter_with(EccPoint::unmarshal_sized)?;
-    let Exchange(wanted) = call.parameter()?;
-    let counter: u16 = call.parameter()?;
-    call.end_of_parameters()?;
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_ZGen_2Phase (Part 3, 14.7): ECDH with a static and an ephemeral key on either side. Part 1, annex C.6.
+pub fn z_gen_2_phase(request: &mut Request<'_>) -> Result<()> {
+    let static_b = request.parameter_with(EccPoint::unmarshal_sized)?;
+    let ephemeral_b = request.parameter_with(EccPoint::unmarshal_sized)?;
+    let Exchange(wanted) = request.parameter()?;
+    let counter: u16 = request.parameter()?;
+    request.end_of_parameters()?;
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (curve, scalar) = exchange_key(key)?;
     let own = key.public.parameters.asymmetric_scheme();
     let is_ecdh = wanted == crate::structures::algorithms::id::ECDH;
@@ -196,13 +183,13 @@ fn z_gen_2_phase(call: &mut Call<'_>) -> Result<()> {
             return Err(ResponseCode::ECC_POINT.parameter(number));
         }
     }
-    let ephemeral = call.state.commitments.scalar_of(counter, curve, &[]);
+    let ephemeral = request.state.commitments.scalar_of(counter, curve, &[]);
     let ephemeral = ephemeral.ok_or(ResponseCode::VALUE.parameter(4))?;
     let z1 = ecc::multiply(curve, scalar, &(&static_b).into()).ok_or(ResponseCode::NO_RESULT)?;
     let z2 = ecc::multiply(curve, &ephemeral, &(&ephemeral_b).into()).ok_or(ResponseCode::NO_RESULT)?;
-    call.state.commitments.end(counter);
-    put_sized_structure(&mut call.response, &EccPoint::from(&z1));
-    put_sized_structure(&mut call.response, &EccPoint::from(&z2));
+    request.state.commitments.end(counter);
+    put_sized_structure(&mut request.response, &EccPoint::from(&z1));
+    put_sized_structure(&mut request.response, &EccPoint::from(&z2));
     Ok(())
 }
 
@@ -230,34 +217,34 @@ fn check_value(scheme: KdfScheme, z: &Point, message: &[u8]) -> DigestBuffer {
     DigestBuffer::from(hash(scheme.hash, &[&z.x, message, &z.y]).as_bytes())
 }
 
-/// TPM2_ECC_Encrypt.
-fn ecc_encrypt(call: &mut Call<'_>) -> Result<()> {
-    let message: MaxBuffer = call.parameter()?;
-    let wanted: Option<KdfScheme> = call.parameter()?;
-    call.end_of_parameters()?;
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_ECC_Encrypt (Part 3, 14.8).
+pub fn ecc_encrypt(request: &mut Request<'_>) -> Result<()> {
+    let message: MaxBuffer = request.parameter()?;
+    let wanted: Option<KdfScheme> = request.parameter()?;
+    request.end_of_parameters()?;
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (parameters, own) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
     if !key.has(ObjectAttributes::DECRYPT) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
     let scheme = encryption_scheme(key, wanted, 2)?;
     let own = Point::from(own);
-    let ephemeral = ecc::generate(parameters.curve, &mut call.state.random);
+    let ephemeral = ecc::generate(parameters.curve, &mut request.state.random);
     let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::NO_RESULT)?;
-    put_sized_structure(&mut call.response, &EccPoint::from(&ephemeral.public));
-    call.answer_sized(&mask(scheme, &z, message.as_bytes()));
-    check_value(scheme, &z, message.as_bytes()).marshal(&mut call.response);
+    put_sized_structure(&mut request.response, &EccPoint::from(&ephemeral.public));
+    request.answer_sized(&mask(scheme, &z, message.as_bytes()));
+    check_value(scheme, &z, message.as_bytes()).marshal(&mut request.response);
     Ok(())
 }
 
-/// TPM2_ECC_Decrypt.
-fn ecc_decrypt(call: &mut Call<'_>) -> Result<()> {
-    let point = call.parameter_with(EccPoint::unmarshal_sized)?;
-    let masked: MaxBuffer = call.parameter()?;
-    let expected: DigestBuffer = call.parameter()?;
-    let wanted: Option<KdfScheme> = call.parameter()?;
-    call.end_of_parameters()?;
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_ECC_Decrypt (Part 3, 14.9).
+pub fn ecc_decrypt(request: &mut Request<'_>) -> Result<()> {
+    let point = request.parameter_with(EccPoint::unmarshal_sized)?;
+    let masked: MaxBuffer = request.parameter()?;
+    let expected: DigestBuffer = request.parameter()?;
+    let wanted: Option<KdfScheme> = request.parameter()?;
+    request.end_of_parameters()?;
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (curve, scalar) = exchange_key(key)?;
     let scheme = encryption_scheme(key, wanted, 4)?;
     let z = ecc::multiply(curve, scalar, &(&point).into()).ok_or(ResponseCode::ECC_POINT.parameter(1))?;
@@ -266,6 +253,6 @@ fn ecc_decrypt(call: &mut Call<'_>) -> Result<()> {
     if !equal_in_constant_time(actual.as_bytes(), expected.as_bytes()) {
         return Err(ResponseCode::VALUE.parameter(3));
     }
-    put_sized(&mut call.response, message.as_bytes());
+    put_sized(&mut request.response, message.as_bytes());
     Ok(())
 }

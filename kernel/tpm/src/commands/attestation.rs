@@ -2,13 +2,12 @@
 
 use alloc::vec::Vec;
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
-use crate::commands::objects::creation_ticket;
+use crate::commands::nv::access::check_read;
+use crate::commands::object::creation_ticket;
 use crate::commands::signing::sign_with;
 use crate::crypto::hash::hash;
-use crate::nv::access::check_read;
 use crate::object::signing::select_scheme;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::structures::attestation::{Attest, Attested, ClockInfo, Data};
 use crate::structures::attributes::ObjectAttributes;
@@ -21,17 +20,6 @@ use crate::structures::signature::Signature;
 use crate::structures::tickets::Ticket;
 use crate::wire::{Marshal, Result, equal_in_constant_time};
 
-/// The commands of this chapter.
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::Certify, certify),
-    (CommandCode::CertifyCreation, certify_creation),
-    (CommandCode::Quote, quote),
-    (CommandCode::GetSessionAuditDigest, session_audit_digest),
-    (CommandCode::GetCommandAuditDigest, command_audit_digest),
-    (CommandCode::GetTime, time),
-    (CommandCode::NvCertify, certify_nv),
-];
-
 /// Who signs, and how.
 struct Signer {
     handle: Handle,
@@ -40,13 +28,13 @@ struct Signer {
 
 impl Signer {
     /// The key behind the handle at `index`, `parameter` being the number of its scheme; a null handle signs with nothing.
-    fn of(call: &Call<'_>, index: usize, wanted: Scheme, parameter: u32) -> Result<Self> {
-        let handle = call.handle(index);
+    fn of(request: &Request<'_>, index: usize, wanted: Scheme, parameter: u32) -> Result<Self> {
+        let handle = request.handle(index);
         if handle.is_null() {
             return Ok(Self { handle, scheme: Scheme::Null });
         }
         let number = u32::try_from(index).unwrap_or(0);
-        let key = call.state.object(handle).filter(|key| key.is_signing());
+        let key = request.state.object(handle).filter(|key| key.is_signing());
         let key = key.ok_or(ResponseCode::KEY.handle(number.saturating_add(1)))?;
         if key.has(ObjectAttributes::X509_SIGN) {
             return Err(ResponseCode::ATTRIBUTES.handle(number.saturating_add(1)));
@@ -58,14 +46,14 @@ impl Signer {
 
 /// Clock and firmware as the signer may see them: a key outside the platform and endorsement hierarchies sees them
 /// obfuscated, so that TPMs cannot be told apart by them. Part 1, section on attestation structures.
-fn visible(call: &Call<'_>, signer: &Signer, qualified_signer: &Name) -> (ClockInfo, u64) {
-    let mut clock = call.state.clock.info();
+fn visible(request: &Request<'_>, signer: &Signer, qualified_signer: &Name) -> (ClockInfo, u64) {
+    let mut clock = request.state.clock.info();
     let mut firmware = crate::commands::capability::properties::firmware_version_number();
-    let hierarchy = call.state.hierarchy_of(signer.handle);
+    let hierarchy = request.state.hierarchy_of(signer.handle);
     if signer.handle.is_null() || !matches!(hierarchy, Handle::PLATFORM | Handle::ENDORSEMENT) {
         const BITS: u32 = 128;
-        let proof = call.state.hierarchies.owner.proof.as_bytes();
-        let algorithm = crate::commands::objects::TICKET_HASH;
+        let proof = request.state.hierarchies.owner.proof.as_bytes();
+        let algorithm = crate::commands::object::TICKET_HASH;
         let mask =
             crate::crypto::kdf::kdfa(algorithm, proof, b"OBFUSCATE", qualified_signer.as_bytes(), &[], BITS);
         let word = |at: usize| {
@@ -82,13 +70,13 @@ fn visible(call: &Call<'_>, signer: &Signer, qualified_signer: &Name) -> (ClockI
 
 /// Signs what is attested, and answers with both.
 fn attest(
-    call: &mut Call<'_>,
+    request: &mut Request<'_>,
     signer: &Signer,
     extra_data: &Data,
     attested: impl FnOnce(u64) -> Attested,
 ) -> Result<()> {
-    let qualified_signer = call.state.qualified_name(signer.handle);
-    let (clock_info, firmware_version) = visible(call, signer, &qualified_signer);
+    let qualified_signer = request.state.qualified_name(signer.handle);
+    let (clock_info, firmware_version) = visible(request, signer, &qualified_signer);
     let extra_data = extra_data.clone();
     let attested = attested(firmware_version);
     let attest = Attest { qualified_signer, extra_data, clock_info, firmware_version, attested };
@@ -97,12 +85,12 @@ fn attest(
         Some(algorithm) => {
             let digest =
                 attested_digest(signer.scheme, attest.extra_data.as_bytes(), &hash(algorithm, &[&bytes]));
-            sign_with(call, signer.handle, signer.scheme, &digest)?
+            sign_with(request, signer.handle, signer.scheme, &digest)?
         }
         None => Signature::Null,
     };
-    call.answer_sized(&bytes);
-    call.answer(&signature);
+    request.answer_sized(&bytes);
+    request.answer(&signature);
     Ok(())
 }
 
@@ -114,70 +102,70 @@ fn attested_digest(scheme: Scheme, extra_data: &[u8], digest: &crate::crypto::ha
     }
 }
 
-/// TPM2_Certify.
-fn certify(call: &mut Call<'_>) -> Result<()> {
-    let extra_data: Data = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    call.end_of_parameters()?;
-    let signer = Signer::of(call, 1, wanted, 2)?;
-    let handle = call.handle(0);
-    let object = call.state.key(handle, 0)?;
+/// TPM2_Certify (Part 3, 18.2).
+pub fn certify(request: &mut Request<'_>) -> Result<()> {
+    let extra_data: Data = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    request.end_of_parameters()?;
+    let signer = Signer::of(request, 1, wanted, 2)?;
+    let handle = request.handle(0);
+    let object = request.state.key(handle, 0)?;
     let (name, qualified_name) = (object.name.clone(), object.qualified_name.clone());
-    attest(call, &signer, &extra_data, |_| Attested::Certify { name, qualified_name })
+    attest(request, &signer, &extra_data, |_| Attested::Certify { name, qualified_name })
 }
 
-/// TPM2_CertifyCreation.
-fn certify_creation(call: &mut Call<'_>) -> Result<()> {
-    let extra_data: Data = call.parameter()?;
-    let creation_hash: DigestBuffer = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    let ticket = call.parameter_with(Ticket::unmarshal_creation)?;
-    call.end_of_parameters()?;
-    let signer = Signer::of(call, 0, wanted, 3)?;
-    let object_name = call.state.name(call.handle(1));
-    let expected = creation_ticket(call.state, ticket.hierarchy, &object_name, &creation_hash);
+/// TPM2_CertifyCreation (Part 3, 18.3).
+pub fn certify_creation(request: &mut Request<'_>) -> Result<()> {
+    let extra_data: Data = request.parameter()?;
+    let creation_hash: DigestBuffer = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    let ticket = request.parameter_with(Ticket::unmarshal_creation)?;
+    request.end_of_parameters()?;
+    let signer = Signer::of(request, 0, wanted, 3)?;
+    let object_name = request.state.name(request.handle(1));
+    let expected = creation_ticket(request.state, ticket.hierarchy, &object_name, &creation_hash);
     if !equal_in_constant_time(expected.digest.as_bytes(), ticket.digest.as_bytes()) {
         return Err(ResponseCode::TICKET.parameter(4));
     }
-    attest(call, &signer, &extra_data, |_| Attested::Creation { object_name, creation_hash })
+    attest(request, &signer, &extra_data, |_| Attested::Creation { object_name, creation_hash })
 }
 
-/// TPM2_Quote.
-fn quote(call: &mut Call<'_>) -> Result<()> {
-    let extra_data: Data = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    let selection: PcrSelectionList = call.parameter()?;
-    call.end_of_parameters()?;
-    let signer = Signer::of(call, 0, wanted, 2)?;
+/// TPM2_Quote (Part 3, 18.4).
+pub fn quote(request: &mut Request<'_>) -> Result<()> {
+    let extra_data: Data = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    let selection: PcrSelectionList = request.parameter()?;
+    request.end_of_parameters()?;
+    let signer = Signer::of(request, 0, wanted, 2)?;
     // Without a key there is no algorithm to hash the PCRs with.
     let algorithm = signer.scheme.hash().ok_or(ResponseCode::SCHEME.parameter(2))?;
-    let pcrs = &call.state.pcrs;
+    let pcrs = &request.state.pcrs;
     let selection = pcrs.filter(&selection);
     let digest = DigestBuffer::from(pcrs.digest(algorithm, &selection).as_bytes());
-    attest(call, &signer, &extra_data, |_| Attested::Quote { selection, digest })
+    attest(request, &signer, &extra_data, |_| Attested::Quote { selection, digest })
 }
 
-/// TPM2_GetSessionAuditDigest.
-fn session_audit_digest(call: &mut Call<'_>) -> Result<()> {
-    let extra_data: Data = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    call.end_of_parameters()?;
-    let signer = Signer::of(call, 1, wanted, 2)?;
-    let handle = call.handle(2);
-    let session = call.state.sessions.get(handle).ok_or(ResponseCode::HANDLE.handle(3))?;
+/// TPM2_GetSessionAuditDigest (Part 3, 18.5).
+pub fn get_session_audit_digest(request: &mut Request<'_>) -> Result<()> {
+    let extra_data: Data = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    request.end_of_parameters()?;
+    let signer = Signer::of(request, 1, wanted, 2)?;
+    let handle = request.handle(2);
+    let session = request.state.sessions.get(handle).ok_or(ResponseCode::HANDLE.handle(3))?;
     let digest = session.audit.as_ref().ok_or(ResponseCode::TYPE.handle(3))?;
     let digest = DigestBuffer::from(digest.as_bytes());
-    let exclusive = call.state.sessions.exclusive_audit == Some(handle);
-    attest(call, &signer, &extra_data, |_| Attested::SessionAudit { exclusive, digest })
+    let exclusive = request.state.sessions.exclusive_audit == Some(handle);
+    attest(request, &signer, &extra_data, |_| Attested::SessionAudit { exclusive, digest })
 }
 
-/// TPM2_GetCommandAuditDigest: reporting the digest begins a new one.
-fn command_audit_digest(call: &mut Call<'_>) -> Result<()> {
-    let extra_data: Data = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    call.end_of_parameters()?;
-    let signer = Signer::of(call, 1, wanted, 2)?;
-    let audit = &call.state.audit;
+/// TPM2_GetCommandAuditDigest (Part 3, 18.6): reporting the digest begins a new one.
+pub fn get_command_audit_digest(request: &mut Request<'_>) -> Result<()> {
+    let extra_data: Data = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    request.end_of_parameters()?;
+    let signer = Signer::of(request, 1, wanted, 2)?;
+    let audit = &request.state.audit;
     let audit_digest =
         audit.digest.as_ref().map_or_else(DigestBuffer::new, |digest| DigestBuffer::from(digest.as_bytes()));
     let codes: Vec<u8> = audit.commands.iter().flat_map(|code| code.to_be_bytes()).collect();
@@ -185,34 +173,34 @@ fn command_audit_digest(call: &mut Call<'_>) -> Result<()> {
     let (counter, digest_hash) = (audit.counter, audit.hash.to_wire());
     let attested = Attested::CommandAudit { counter, digest_hash, audit_digest, command_digest };
     let signed = !signer.handle.is_null();
-    attest(call, &signer, &extra_data, |_| attested)?;
+    attest(request, &signer, &extra_data, |_| attested)?;
     if signed {
-        call.state.audit.digest = None;
+        request.state.audit.digest = None;
     }
     Ok(())
 }
 
-/// TPM2_GetTime.
-fn time(call: &mut Call<'_>) -> Result<()> {
-    let extra_data: Data = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    call.end_of_parameters()?;
-    let signer = Signer::of(call, 1, wanted, 2)?;
-    let qualified_signer = call.state.qualified_name(signer.handle);
-    let mut time = call.state.clock.time_info();
-    time.clock_info = visible(call, &signer, &qualified_signer).0;
-    attest(call, &signer, &extra_data, |firmware_version| Attested::Time { time, firmware_version })
+/// TPM2_GetTime (Part 3, 18.7).
+pub fn get_time(request: &mut Request<'_>) -> Result<()> {
+    let extra_data: Data = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    request.end_of_parameters()?;
+    let signer = Signer::of(request, 1, wanted, 2)?;
+    let qualified_signer = request.state.qualified_name(signer.handle);
+    let mut time = request.state.clock.time_info();
+    time.clock_info = visible(request, &signer, &qualified_signer).0;
+    attest(request, &signer, &extra_data, |firmware_version| Attested::Time { time, firmware_version })
 }
 
-/// TPM2_NV_Certify: part of the contents, or with size and offset zero their digest.
-fn certify_nv(call: &mut Call<'_>) -> Result<()> {
-    let extra_data: Data = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    let size: u16 = call.parameter()?;
-    let offset: u16 = call.parameter()?;
-    call.end_of_parameters()?;
-    let signer = Signer::of(call, 0, wanted, 2)?;
-    let index = check_read(call.state, call.handle(1), call.handle(2))?;
+/// TPM2_NV_Certify (Part 3, 31.16): part of the contents, or with size and offset zero their digest.
+pub fn nv_certify(request: &mut Request<'_>) -> Result<()> {
+    let extra_data: Data = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    let size: u16 = request.parameter()?;
+    let offset: u16 = request.parameter()?;
+    request.end_of_parameters()?;
+    let signer = Signer::of(request, 0, wanted, 2)?;
+    let index = check_read(request.state, request.handle(1), request.handle(2))?;
     let index_name = index.name();
     let attested = if size == 0 && offset == 0 {
         let digest = signer.scheme.hash().map(|algorithm| hash(algorithm, &[&index.data]));
@@ -226,5 +214,5 @@ fn certify_nv(call: &mut Call<'_>) -> Result<()> {
         let contents = rest.get(..usize::from(size)).ok_or(ResponseCode::NV_RANGE)?.to_vec();
         Attested::Nv { index_name, offset, contents }
     };
-    attest(call, &signer, &extra_data, |_| attested)
+    attest(request, &signer, &extra_data, |_| attested)
 }

@@ -3,12 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
 use crate::context::{
     Context, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_STATE_CLEAR_OBJECT, put_loaded, read_loaded,
 };
 use crate::object::{Loaded, Object};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::session::{Session, Slot};
 use crate::state::Record;
@@ -16,49 +15,43 @@ use crate::structures::handles::{Handle, HandleKind, HandleType};
 use crate::structures::limits::{LOADED_SESSIONS, MAX_PERSISTENT_OBJECTS};
 use crate::wire::{Marshal, Reader, Result, Secret};
 
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::ContextSave, context_save),
-    (CommandCode::ContextLoad, context_load),
-    (CommandCode::FlushContext, flush_context),
-    (CommandCode::EvictControl, evict_control),
-];
-
-/// TPM2_ContextSave: an object stays loaded, a session does not.
-fn context_save(call: &mut Call<'_>) -> Result<()> {
-    let handle = call.handle(0);
-    call.end_of_parameters()?;
-    let context = match call.state.loaded(handle) {
+/// TPM2_ContextSave (Part 3, 28.2): an object stays loaded, a session does not.
+pub fn context_save(request: &mut Request<'_>) -> Result<()> {
+    let handle = request.handle(0);
+    request.end_of_parameters()?;
+    let context = match request.state.loaded(handle) {
         Some(loaded) => {
             let contents = put_loaded(loaded);
-            let sequence = call.state.object_context_counter.checked_add(1).ok_or(ResponseCode::FAILURE)?;
+            let sequence =
+                request.state.object_context_counter.checked_add(1).ok_or(ResponseCode::FAILURE)?;
             let (saved_handle, hierarchy) = match loaded {
                 Loaded::Sequence(_) => (SAVED_SEQUENCE, Handle::NULL),
                 Loaded::Object(object) if object.state_clear => (SAVED_STATE_CLEAR_OBJECT, object.hierarchy),
                 Loaded::Object(object) => (SAVED_OBJECT, object.hierarchy),
             };
             let mut context = Context { sequence, saved_handle, hierarchy, blob: Vec::new() };
-            context.protect(call.state, &contents)?;
-            call.state.object_context_counter = sequence;
+            context.protect(request.state, &contents)?;
+            request.state.object_context_counter = sequence;
             context
         }
-        None => save_session(call, handle)?,
+        None => save_session(request, handle)?,
     };
-    call.state.invalidate_orderly();
-    call.answer(&context);
+    request.state.invalidate_orderly();
+    request.answer(&context);
     Ok(())
 }
 
-fn save_session(call: &mut Call<'_>, handle: Handle) -> Result<Context> {
-    let session = call.state.sessions.get(handle).ok_or(ResponseCode::HANDLE.handle(1))?;
+fn save_session(request: &mut Request<'_>, handle: Handle) -> Result<Context> {
+    let session = request.state.sessions.get(handle).ok_or(ResponseCode::HANDLE.handle(1))?;
     let policy = session.policy.is_some();
     let contents = Secret::from(session.to_bytes());
-    if call.state.sessions.gap_is_full() {
+    if request.state.sessions.gap_is_full() {
         return Err(ResponseCode::CONTEXT_GAP);
     }
-    let sequence = call.state.sessions.context_counter;
+    let sequence = request.state.sessions.context_counter;
     let mut context = Context { sequence, saved_handle: handle, hierarchy: Handle::NULL, blob: Vec::new() };
-    context.protect(call.state, &contents)?;
-    let sessions = &mut call.state.sessions;
+    context.protect(request.state, &contents)?;
+    let sessions = &mut request.state.sessions;
     sessions.context_counter = sequence.saturating_add(1);
     if let Some(slot) = sessions.slot_mut(handle) {
         *slot = Slot::Saved { context: sequence, policy };
@@ -66,26 +59,26 @@ fn save_session(call: &mut Call<'_>, handle: Handle) -> Result<Context> {
     Ok(context)
 }
 
-/// TPM2_ContextLoad.
-fn context_load(call: &mut Call<'_>) -> Result<()> {
-    let context: Context = call.parameter()?;
-    call.end_of_parameters()?;
-    let contents = context.open(call.state)?;
+/// TPM2_ContextLoad (Part 3, 28.3).
+pub fn context_load(request: &mut Request<'_>) -> Result<()> {
+    let context: Context = request.parameter()?;
+    request.end_of_parameters()?;
+    let contents = context.open(request.state)?;
     if context.saved_handle.kind() != HandleType::Transient {
-        return load_session(call, &context, &contents);
+        return load_session(request, &context, &contents);
     }
-    if !call.state.hierarchies.is_enabled(context.hierarchy) {
+    if !request.state.hierarchies.is_enabled(context.hierarchy) {
         return Err(ResponseCode::HIERARCHY.parameter(1));
     }
-    call.state.objects.check_room()?;
+    request.state.objects.check_room()?;
     // What was authenticated was written by this engine: it cannot be unreadable.
     let loaded = read_loaded(context.saved_handle, &contents).map_err(|_| ResponseCode::FAILURE)?;
-    call.response_handle = Some(call.state.objects.insert(loaded)?);
+    request.response_handle = Some(request.state.objects.insert(loaded)?);
     Ok(())
 }
 
-fn load_session(call: &mut Call<'_>, context: &Context, contents: &Secret) -> Result<()> {
-    let sessions = &call.state.sessions;
+fn load_session(request: &mut Request<'_>, context: &Context, contents: &Secret) -> Result<()> {
+    let sessions = &request.state.sessions;
     let policy = context.saved_handle.kind() == HandleType::PolicySession;
     match sessions.slot(context.saved_handle) {
         Some(Slot::Saved { context: saved, policy: kind })
@@ -101,31 +94,31 @@ fn load_session(call: &mut Call<'_>, context: &Context, contents: &Secret) -> Re
         return Err(ResponseCode::CONTEXT_GAP);
     }
     let session: Session = Reader::new(contents.as_bytes()).read().map_err(|_| ResponseCode::FAILURE)?;
-    if let Some(slot) = call.state.sessions.slot_mut(context.saved_handle) {
+    if let Some(slot) = request.state.sessions.slot_mut(context.saved_handle) {
         *slot = Slot::Loaded(Box::new(session));
     }
-    call.state.invalidate_orderly();
-    call.response_handle = Some(context.saved_handle);
+    request.state.invalidate_orderly();
+    request.response_handle = Some(context.saved_handle);
     Ok(())
 }
 
-/// TPM2_FlushContext: the handle is a parameter, so that it may be of a session whose context is saved.
-fn flush_context(call: &mut Call<'_>) -> Result<()> {
-    let handle = call.parameter_with(|reader| HandleKind::Context.unmarshal(reader))?;
-    call.end_of_parameters()?;
+/// TPM2_FlushContext (Part 3, 28.4): the handle is a parameter, so that it may be of a session whose context is saved.
+pub fn flush_context(request: &mut Request<'_>) -> Result<()> {
+    let handle = request.parameter_with(|reader| HandleKind::Context.unmarshal(reader))?;
+    request.end_of_parameters()?;
     let gone = match handle.kind() {
-        HandleType::Transient => call.state.objects.remove(handle).is_some(),
-        _ => call.state.sessions.flush(handle),
+        HandleType::Transient => request.state.objects.remove(handle).is_some(),
+        _ => request.state.sessions.flush(handle),
     };
     if gone { Ok(()) } else { Err(ResponseCode::HANDLE.parameter(1)) }
 }
 
-/// TPM2_EvictControl: makes a transient object persistent, or evicts a persistent one.
-fn evict_control(call: &mut Call<'_>) -> Result<()> {
-    let persistent = call.parameter_with(unmarshal_persistent)?;
-    call.end_of_parameters()?;
-    let (auth, handle) = (call.handle(0), call.handle(1));
-    let state = &mut *call.state;
+/// TPM2_EvictControl (Part 3, 28.5): makes a transient object persistent, or evicts a persistent one.
+pub fn evict_control(request: &mut Request<'_>) -> Result<()> {
+    let persistent = request.parameter_with(unmarshal_persistent)?;
+    request.end_of_parameters()?;
+    let (auth, handle) = (request.handle(0), request.handle(1));
+    let state = &mut *request.state;
     let lasting = |object: &&Object| {
         object.hierarchy != Handle::NULL && !object.state_clear && object.sensitive.is_some()
     };

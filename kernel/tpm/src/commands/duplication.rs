@@ -2,8 +2,6 @@
 
 use alloc::vec::Vec;
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
 use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::crypto::random::Random;
 use crate::crypto::symmetric::{Aes, BLOCK_BYTES, CipherMode};
@@ -11,6 +9,7 @@ use crate::object::checks::check_loadable;
 use crate::object::protection::{Protector, read_sized_sensitive, sized_sensitive};
 use crate::object::secret_sharing::{decrypt, encrypt};
 use crate::object::{Object, name_of};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::structures::algorithms::BlockCipher;
 use crate::structures::attestation::Data;
@@ -20,10 +19,6 @@ use crate::structures::limits::{MAX_DIGEST_BYTES, MAX_ENCRYPTED_SECRET_BYTES, MA
 use crate::structures::public::{ObjectType, Public};
 use crate::structures::sensitive::Sensitive;
 use crate::wire::{Reader, Result, Secret, equal_in_constant_time, put_sized};
-
-/// The commands of this chapter.
-pub const HANDLERS: &[(CommandCode, Handler)] =
-    &[(CommandCode::Duplicate, duplicate), (CommandCode::Rewrap, rewrap), (CommandCode::Import, import)];
 
 /// What the seed of a duplicate is derived for.
 const DUPLICATE: &[u8] = b"DUPLICATE";
@@ -87,20 +82,20 @@ fn inner_key(given: &Data, cipher: Option<BlockCipher>, random: &mut dyn Random)
     Ok(Secret::from(given.as_bytes()))
 }
 
-/// TPM2_Duplicate.
-fn duplicate(call: &mut Call<'_>) -> Result<()> {
-    let given_key: Data = call.parameter()?;
-    let cipher: Option<BlockCipher> = call.parameter()?;
-    call.end_of_parameters()?;
-    let (handle, parent_handle) = (call.handle(0), call.handle(1));
-    let object = call.state.key(handle, 0)?;
+/// TPM2_Duplicate (Part 3, 13.1).
+pub fn duplicate(request: &mut Request<'_>) -> Result<()> {
+    let given_key: Data = request.parameter()?;
+    let cipher: Option<BlockCipher> = request.parameter()?;
+    request.end_of_parameters()?;
+    let (handle, parent_handle) = (request.handle(0), request.handle(1));
+    let object = request.state.key(handle, 0)?;
     if object.has(A::FIXED_PARENT) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
     let name_hash = object.public.name_hash.ok_or(ResponseCode::TYPE.handle(1))?;
     let parent = match parent_handle.is_null() {
         true => None,
-        false => Some(call.state.key(parent_handle, 1)?),
+        false => Some(request.state.key(parent_handle, 1)?),
     };
     if parent.is_some_and(|parent| !is_storage_key(parent)) {
         return Err(ResponseCode::TYPE.handle(2));
@@ -113,7 +108,7 @@ fn duplicate(call: &mut Call<'_>) -> Result<()> {
             return Err(ResponseCode::HIERARCHY.handle(2));
         }
     }
-    let mut random = call.state.random.clone();
+    let mut random = request.state.random.clone();
     let key = inner_key(&given_key, cipher, &mut random)?;
     let sensitive = object.sensitive.as_ref().ok_or(ResponseCode::AUTH_UNAVAILABLE)?;
     let mut body = sized_sensitive(sensitive, name_hash);
@@ -121,10 +116,10 @@ fn duplicate(call: &mut Call<'_>) -> Result<()> {
         body = wrap_inner(cipher, key.as_bytes(), &object.name, name_hash, &body)?;
     }
     let (private, seed) = wrap_outer(parent, &object.name, &body, &mut random)?;
-    call.state.random = random;
-    put_sized(&mut call.response, key.as_bytes());
-    call.answer_sized(&private);
-    call.answer_sized(&seed);
+    request.state.random = random;
+    put_sized(&mut request.response, key.as_bytes());
+    request.answer_sized(&private);
+    request.answer_sized(&seed);
     Ok(())
 }
 
@@ -141,20 +136,20 @@ fn wrap_outer(
     Ok((wrapped, encrypted))
 }
 
-/// TPM2_Rewrap.
-fn rewrap(call: &mut Call<'_>) -> Result<()> {
-    let private = call.parameter_with(|reader| reader.sized(MAX_PRIVATE_BYTES))?;
-    let name: Name = call.parameter()?;
-    let seed = call.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
-    call.end_of_parameters()?;
-    let (old_handle, new_handle) = (call.handle(0), call.handle(1));
+/// TPM2_Rewrap (Part 3, 13.2).
+pub fn rewrap(request: &mut Request<'_>) -> Result<()> {
+    let private = request.parameter_with(|reader| reader.sized(MAX_PRIVATE_BYTES))?;
+    let name: Name = request.parameter()?;
+    let seed = request.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
+    request.end_of_parameters()?;
+    let (old_handle, new_handle) = (request.handle(0), request.handle(1));
     if seed.is_empty() != old_handle.is_null() {
         return Err(ResponseCode::HANDLE.handle(1));
     }
-    let mut random = call.state.random.clone();
+    let mut random = request.state.random.clone();
     let mut body = Secret::from(private);
     if !old_handle.is_null() {
-        let old = call.state.key(old_handle, 0)?;
+        let old = request.state.key(old_handle, 0)?;
         if !is_storage_key(old) {
             return Err(ResponseCode::TYPE.handle(1));
         }
@@ -165,30 +160,30 @@ fn rewrap(call: &mut Call<'_>) -> Result<()> {
     }
     let parent = match new_handle.is_null() {
         true => None,
-        false => Some(call.state.key(new_handle, 1)?),
+        false => Some(request.state.key(new_handle, 1)?),
     };
     if parent.is_some_and(|parent| !is_storage_key(parent)) {
         return Err(ResponseCode::TYPE.handle(2));
     }
     let (private, seed) = wrap_outer(parent, &name, &body, &mut random)?;
-    call.state.random = random;
-    call.answer_sized(&private);
-    call.answer_sized(&seed);
+    request.state.random = random;
+    request.answer_sized(&private);
+    request.answer_sized(&seed);
     Ok(())
 }
 
-/// TPM2_Import.
-fn import(call: &mut Call<'_>) -> Result<()> {
-    let key: Data = call.parameter()?;
-    let public = call.parameter_with(Public::unmarshal_sized)?;
-    let private = call.parameter_with(|reader| reader.sized(MAX_PRIVATE_BYTES))?;
-    let seed = call.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
-    let cipher: Option<BlockCipher> = call.parameter()?;
-    call.end_of_parameters()?;
+/// TPM2_Import (Part 3, 13.3).
+pub fn import(request: &mut Request<'_>) -> Result<()> {
+    let key: Data = request.parameter()?;
+    let public = request.parameter_with(Public::unmarshal_sized)?;
+    let private = request.parameter_with(|reader| reader.sized(MAX_PRIVATE_BYTES))?;
+    let seed = request.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
+    let cipher: Option<BlockCipher> = request.parameter()?;
+    request.end_of_parameters()?;
     if public.attributes.has(A::FIXED_TPM) || public.attributes.has(A::FIXED_PARENT) {
         return Err(ResponseCode::ATTRIBUTES.parameter(2));
     }
-    let parent = call.state.key(call.handle(0), 0)?;
+    let parent = request.state.key(request.handle(0), 0)?;
     if !parent.is_storage_parent() {
         return Err(ResponseCode::TYPE.handle(1));
     }
@@ -202,7 +197,7 @@ fn import(call: &mut Call<'_>) -> Result<()> {
     if encrypted_only && seed.is_empty() {
         return Err(ResponseCode::ATTRIBUTES.parameter(4));
     }
-    let mut random = call.state.random.clone();
+    let mut random = request.state.random.clone();
     let seed = open_seed(parent, seed, &mut random)?;
     let name = name_of(&public);
     let name_hash = public.name_hash.ok_or(ResponseCode::HASH.parameter(2))?;
@@ -214,8 +209,8 @@ fn import(call: &mut Call<'_>) -> Result<()> {
         check_loadable(None, &public, &sensitive, 2, 3)?;
     }
     let out = Protector::parent(parent)?.wrap_sensitive(&name, name_hash, &sensitive, &mut random)?;
-    call.state.random = random;
-    call.answer_sized(&out);
+    request.state.random = random;
+    request.answer_sized(&out);
     Ok(())
 }
 

@@ -1,21 +1,16 @@
 //! Ephemeral EC keys: Part 3, chapter of the same name. Part 1, annex C.2.
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
 use crate::crypto::ecc::{self, EccCurve, EccPoint as Point};
 use crate::crypto::hash::hash;
 use crate::object::Object;
 use crate::object::asymmetric::ecc_public;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::structures::algorithms::Curve;
 use crate::structures::buffers::{Buffer, EccPoint};
 use crate::structures::limits::{MAX_ECC_KEY_BYTES, MAX_SENSITIVE_DATA_BYTES};
 use crate::structures::schemes::Scheme;
 use crate::wire::{Result, put_sized_structure};
-
-/// The commands of this chapter.
-pub const HANDLERS: &[(CommandCode, Handler)] =
-    &[(CommandCode::Commit, commit), (CommandCode::EcEphemeral, ec_ephemeral)];
 
 /// TPM2B_SENSITIVE_DATA.
 type SensitiveData = Buffer<MAX_SENSITIVE_DATA_BYTES>;
@@ -69,13 +64,13 @@ fn second_point(key: &Object, curve: EccCurve, s2: &SensitiveData, y2: &Coordina
     Ok(Some(Point { x, y: y2.as_bytes().to_vec() }))
 }
 
-/// TPM2_Commit.
-fn commit(call: &mut Call<'_>) -> Result<()> {
-    let p1 = call.parameter_with(EccPoint::unmarshal_sized)?;
-    let s2: SensitiveData = call.parameter()?;
-    let y2: Coordinate = call.parameter()?;
-    call.end_of_parameters()?;
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+/// TPM2_Commit (Part 3, 19.2).
+pub fn commit(request: &mut Request<'_>) -> Result<()> {
+    let p1 = request.parameter_with(EccPoint::unmarshal_sized)?;
+    let s2: SensitiveData = request.parameter()?;
+    let y2: Coordinate = request.parameter()?;
+    request.end_of_parameters()?;
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let (parameters, _) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
     let curve = parameters.curve;
     if !matches!(parameters.scheme, Scheme::EcDaa(..)) {
@@ -88,7 +83,7 @@ fn commit(call: &mut Call<'_>) -> Result<()> {
     }
     let scalar = key.sensitive.as_ref().ok_or(ResponseCode::KEY.handle(1))?.secret.clone();
     let nonce =
-        call.state.commitments.next_scalar(curve, key.name.as_bytes()).ok_or(ResponseCode::NO_RESULT)?;
+        request.state.commitments.next_scalar(curve, key.name.as_bytes()).ok_or(ResponseCode::NO_RESULT)?;
     let times = |scalar: &[u8], point: Option<&Point>| match point {
         Some(point) => ecc::multiply(curve, scalar, point)
             .map(|point| EccPoint::from(&point))
@@ -99,23 +94,23 @@ fn commit(call: &mut Call<'_>) -> Result<()> {
     let l = times(&nonce, p2.as_ref())?;
     let base = base_point(curve);
     let e = times(&nonce, p1.as_ref().or(p2.is_none().then_some(&base)))?;
-    let counter = call.state.commitments.commit();
+    let counter = request.state.commitments.commit();
     for point in [&k, &l, &e] {
-        put_sized_structure(&mut call.response, point);
+        put_sized_structure(&mut request.response, point);
     }
-    call.answer(&counter);
+    request.answer(&counter);
     Ok(())
 }
 
-/// TPM2_EC_Ephemeral.
-fn ec_ephemeral(call: &mut Call<'_>) -> Result<()> {
-    let curve: Curve = call.parameter()?;
-    call.end_of_parameters()?;
-    let nonce = call.state.commitments.next_scalar(curve, &[]).ok_or(ResponseCode::NO_RESULT)?;
+/// TPM2_EC_Ephemeral (Part 3, 19.3).
+pub fn ec_ephemeral(request: &mut Request<'_>) -> Result<()> {
+    let curve: Curve = request.parameter()?;
+    request.end_of_parameters()?;
+    let nonce = request.state.commitments.next_scalar(curve, &[]).ok_or(ResponseCode::NO_RESULT)?;
     let point = ecc::multiply(curve, &nonce, &base_point(curve)).ok_or(ResponseCode::NO_RESULT)?;
-    let counter = call.state.commitments.commit();
-    put_sized_structure(&mut call.response, &EccPoint::from(&point));
-    call.answer(&counter);
+    let counter = request.state.commitments.commit();
+    put_sized_structure(&mut request.response, &EccPoint::from(&point));
+    request.answer(&counter);
     Ok(())
 }
 

@@ -1,15 +1,12 @@
 //! Hierarchies: Part 3, chapter on hierarchy commands.
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
-use crate::commands::objects::answer_creation;
+use crate::commands::object::creating::{answer_creation, primary_random};
 use crate::crypto::hash::HashAlgorithm;
-use crate::crypto::random::Drbg;
 use crate::dictionary_attack::DictionaryAttack;
 use crate::hierarchy::Policy;
 use crate::object::checks::check_creation;
-use crate::object::creation::{assemble, check_auth_size, create, creation_data};
-use crate::object::name_of;
+use crate::object::creation::{self, assemble, check_auth_size, creation_data};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::Record;
 use crate::structures::attestation::Data;
@@ -20,61 +17,39 @@ use crate::structures::public::Public;
 use crate::structures::sensitive::SensitiveCreate;
 use crate::wire::{Reader, Result, Secret};
 
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::CreatePrimary, create_primary),
-    (CommandCode::HierarchyControl, hierarchy_control),
-    (CommandCode::SetPrimaryPolicy, set_primary_policy),
-    (CommandCode::ChangePps, change_pps),
-    (CommandCode::ChangeEps, change_eps),
-    (CommandCode::Clear, clear),
-    (CommandCode::ClearControl, clear_control),
-    (CommandCode::HierarchyChangeAuth, hierarchy_change_auth),
-];
+/// TPM2_CreatePrimary (Part 3, 24.1): the key depends on seed, template and the caller's data only.
+pub fn create_primary(request: &mut Request<'_>) -> Result<()> {
+    let hierarchy = request.handle(0);
+    let given = request.parameter_with(SensitiveCreate::unmarshal_sized)?;
+    let template = request.parameter_with(Public::unmarshal_sized)?;
+    let outside_info: Data = request.parameter()?;
+    let selection: PcrSelectionList = request.parameter()?;
+    request.end_of_parameters()?;
 
-/// TPM2_CreatePrimary: the key depends on seed, template and the caller's data only.
-fn create_primary(call: &mut Call<'_>) -> Result<()> {
-    let hierarchy = call.handle(0);
-    let given = call.parameter_with(SensitiveCreate::unmarshal_sized)?;
-    let template = call.parameter_with(Public::unmarshal_sized)?;
-    let outside_info: Data = call.parameter()?;
-    let selection: PcrSelectionList = call.parameter()?;
-    call.end_of_parameters()?;
-
-    call.state.objects.check_room()?;
+    request.state.objects.check_room()?;
     check_creation(None, &template, given.data.len()).map_err(|code| code.parameter(2))?;
     check_auth_size(&given.auth, &template).map_err(|code| code.parameter(1))?;
-    let mut random = primary_random(call, hierarchy, &template, &given);
-    let (public, sensitive) = create(&template, &given, &mut random)?;
+    let mut random = primary_random(request, hierarchy, &template, &given);
+    let (public, sensitive) = creation::create(&template, &given, &mut random)?;
     let (data, digest) =
-        creation_data(call.state, hierarchy, &public, &selection, &outside_info, call.locality)?;
-    let object = assemble(call.state, hierarchy, public, Some(sensitive));
+        creation_data(request.state, hierarchy, &public, &selection, &outside_info, request.locality)?;
+    let object = assemble(request.state, hierarchy, public, Some(sensitive));
     let (public, name) = (object.public.clone(), object.name.clone());
-    call.response_handle = Some(call.state.objects.load(object)?);
-    public.marshal_sized(&mut call.response);
-    answer_creation(call, hierarchy, &name, &data, &digest);
-    call.answer(&name);
+    request.response_handle = Some(request.state.objects.load(object)?);
+    public.marshal_sized(&mut request.response);
+    answer_creation(request, hierarchy, &name, &data, &digest);
+    request.answer(&name);
     Ok(())
 }
 
-/// What a primary key's numbers come from.
-pub fn primary_random(
-    call: &Call<'_>,
-    hierarchy: Handle,
-    template: &Public,
-    given: &SensitiveCreate,
-) -> Drbg {
-    let seed = call.state.hierarchies.of(hierarchy).map_or(&[][..], |hierarchy| hierarchy.seed.as_bytes());
-    Drbg::for_primary(seed, b"Primary Object Creation", name_of(template).as_bytes(), given.data.as_bytes())
-}
+/// TPM2_HierarchyControl (Part 3, 24.2).
+pub fn hierarchy_control(request: &mut Request<'_>) -> Result<()> {
+    let auth = request.handle(0);
+    let enable: Handle = request.parameter_with(unmarshal_enables)?;
+    let state: bool = request.parameter()?;
+    request.end_of_parameters()?;
 
-/// TPM2_HierarchyControl.
-fn hierarchy_control(call: &mut Call<'_>) -> Result<()> {
-    let auth = call.handle(0);
-    let enable: Handle = call.parameter_with(unmarshal_enables)?;
-    let state: bool = call.parameter()?;
-    call.end_of_parameters()?;
-
-    let hierarchies = &call.state.hierarchies;
+    let hierarchies = &request.state.hierarchies;
     let by_platform = auth == Handle::PLATFORM;
     let allowed = match enable {
         Handle::OWNER | Handle::ENDORSEMENT => {
@@ -88,15 +63,15 @@ fn hierarchy_control(call: &mut Call<'_>) -> Result<()> {
         return Err(ResponseCode::AUTH_TYPE);
     }
     if enable == Handle::PLATFORM_NV {
-        call.state.hierarchies.platform_nv_enabled = state;
+        request.state.hierarchies.platform_nv_enabled = state;
         return Ok(());
     }
-    let changed = call.state.hierarchies.is_enabled(enable) != state;
-    if let Some(hierarchy) = call.state.hierarchies.of_mut(enable) {
+    let changed = request.state.hierarchies.is_enabled(enable) != state;
+    if let Some(hierarchy) = request.state.hierarchies.of_mut(enable) {
         hierarchy.enabled = state;
     }
     if changed && !state {
-        call.state.flush_loaded(enable);
+        request.state.flush_loaded(enable);
     }
     Ok(())
 }
@@ -109,17 +84,17 @@ fn unmarshal_enables(reader: &mut Reader<'_>) -> Result<Handle> {
     }
 }
 
-/// TPM2_SetPrimaryPolicy.
-fn set_primary_policy(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    let hash: Option<HashAlgorithm> = call.parameter()?;
-    call.end_of_parameters()?;
+/// TPM2_SetPrimaryPolicy (Part 3, 24.3).
+pub fn set_primary_policy(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    let hash: Option<HashAlgorithm> = request.parameter()?;
+    request.end_of_parameters()?;
     if digest.len() != hash.map_or(0, HashAlgorithm::digest_bytes) {
         return Err(ResponseCode::SIZE.parameter(1));
     }
     let policy = Policy { hash, digest };
-    let handle = call.handle(0);
-    let hierarchies = &mut call.state.hierarchies;
+    let handle = request.handle(0);
+    let hierarchies = &mut request.state.hierarchies;
     match handle {
         Handle::LOCKOUT => hierarchies.lockout_policy = policy,
         handle => {
@@ -128,14 +103,14 @@ fn set_primary_policy(call: &mut Call<'_>) -> Result<()> {
             }
         }
     }
-    call.state.mark(Record::Hierarchies);
+    request.state.mark(Record::Hierarchies);
     Ok(())
 }
 
-/// TPM2_ChangePPS.
-fn change_pps(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let state = &mut *call.state;
+/// TPM2_ChangePPS (Part 3, 24.4).
+pub fn change_pps(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let state = &mut *request.state;
     state.hierarchies.platform.renew(&mut state.random);
     state.hierarchies.platform.policy = Policy::default();
     state.flush_loaded(Handle::PLATFORM);
@@ -146,10 +121,10 @@ fn change_pps(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_ChangeEPS.
-fn change_eps(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let state = &mut *call.state;
+/// TPM2_ChangeEPS (Part 3, 24.5).
+pub fn change_eps(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let state = &mut *request.state;
     let endorsement = &mut state.hierarchies.endorsement;
     endorsement.renew(&mut state.random);
     endorsement.open();
@@ -159,13 +134,13 @@ fn change_eps(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_Clear: everything of the owner is gone; the endorsement seed stays, its objects do not.
-fn clear(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    if call.state.hierarchies.clear_disabled {
+/// TPM2_Clear (Part 3, 24.6): everything of the owner is gone; the endorsement seed stays, its objects do not.
+pub fn clear(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    if request.state.hierarchies.clear_disabled {
         return Err(ResponseCode::DISABLED);
     }
-    let state = &mut *call.state;
+    let state = &mut *request.state;
     let hierarchies = &mut state.hierarchies;
     hierarchies.owner.renew(&mut state.random);
     hierarchies.endorsement.renew_proof(&mut state.random);
@@ -188,25 +163,25 @@ fn clear(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_ClearControl: lockout may forbid TPM2_Clear, and only the platform may allow it again.
-fn clear_control(call: &mut Call<'_>) -> Result<()> {
-    let disable: bool = call.parameter()?;
-    call.end_of_parameters()?;
-    if call.handle(0) == Handle::LOCKOUT && !disable {
+/// TPM2_ClearControl (Part 3, 24.7): lockout may forbid TPM2_Clear, and only the platform may allow it again.
+pub fn clear_control(request: &mut Request<'_>) -> Result<()> {
+    let disable: bool = request.parameter()?;
+    request.end_of_parameters()?;
+    if request.handle(0) == Handle::LOCKOUT && !disable {
         return Err(ResponseCode::AUTH_FAIL);
     }
-    call.state.hierarchies.clear_disabled = disable;
-    call.state.mark(Record::Hierarchies);
+    request.state.hierarchies.clear_disabled = disable;
+    request.state.mark(Record::Hierarchies);
     Ok(())
 }
 
-/// TPM2_HierarchyChangeAuth.
-fn hierarchy_change_auth(call: &mut Call<'_>) -> Result<()> {
-    let new: Auth = call.parameter()?;
-    call.end_of_parameters()?;
+/// TPM2_HierarchyChangeAuth (Part 3, 24.8).
+pub fn hierarchy_change_auth(request: &mut Request<'_>) -> Result<()> {
+    let new: Auth = request.parameter()?;
+    request.end_of_parameters()?;
     let auth = new.0.without_trailing_zeros();
-    let handle = call.handle(0);
-    let hierarchies = &mut call.state.hierarchies;
+    let handle = request.handle(0);
+    let hierarchies = &mut request.state.hierarchies;
     match handle {
         Handle::LOCKOUT => hierarchies.lockout_auth = auth,
         handle => {
@@ -215,6 +190,6 @@ fn hierarchy_change_auth(call: &mut Call<'_>) -> Result<()> {
             }
         }
     }
-    call.state.mark(Record::Hierarchies);
+    request.state.mark(Record::Hierarchies);
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! Platform configuration registers: Part 3, chapter on integrity collection.
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
 use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::hierarchy::Policy;
 use crate::pcr::{AUTH_GROUP, BANKS, DRTM_PCR, HCRTM_PCR, Pcrs, allows, attributes};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::Record;
 use crate::structures::buffers::{Auth, DigestBuffer, DigestList, DigestValues, TaggedDigest};
@@ -13,39 +12,29 @@ use crate::structures::limits::{MAX_BUFFER_BYTES, MAX_DIGEST_LIST, PCR_COUNT};
 use crate::structures::pcr_selection::{PcrSelection, PcrSelectionList};
 use crate::wire::Result;
 
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::PcrExtend, pcr_extend),
-    (CommandCode::PcrEvent, pcr_event),
-    (CommandCode::PcrRead, pcr_read),
-    (CommandCode::PcrAllocate, pcr_allocate),
-    (CommandCode::PcrSetAuthPolicy, pcr_set_auth_policy),
-    (CommandCode::PcrSetAuthValue, pcr_set_auth_value),
-    (CommandCode::PcrReset, pcr_reset),
-];
-
-/// TPM2_PCR_Extend.
-fn pcr_extend(call: &mut Call<'_>) -> Result<()> {
-    let digests: DigestValues = call.parameter()?;
-    call.end_of_parameters()?;
-    let handle = call.handle(0);
+/// TPM2_PCR_Extend (Part 3, 22.2).
+pub fn pcr_extend(request: &mut Request<'_>) -> Result<()> {
+    let digests: DigestValues = request.parameter()?;
+    request.end_of_parameters()?;
+    let handle = request.handle(0);
     if handle.is_null() {
         return Ok(());
     }
     let pcr = Pcrs::number(handle);
-    if !allows(attributes(pcr).extend_localities, call.locality) {
+    if !allows(attributes(pcr).extend_localities, request.locality) {
         return Err(ResponseCode::LOCALITY);
     }
     for digest in &digests.0 {
-        call.state.pcrs.extend(digest.hash, pcr, &digest.digest);
+        request.state.pcrs.extend(digest.hash, pcr, &digest.digest);
     }
     Ok(())
 }
 
-/// TPM2_PCR_Read: as many of the selected PCRs as one list of digests holds.
-fn pcr_read(call: &mut Call<'_>) -> Result<()> {
-    let selection: PcrSelectionList = call.parameter()?;
-    call.end_of_parameters()?;
-    let pcrs = &call.state.pcrs;
+/// TPM2_PCR_Read (Part 3, 22.4): as many of the selected PCRs as one list of digests holds.
+pub fn pcr_read(request: &mut Request<'_>) -> Result<()> {
+    let selection: PcrSelectionList = request.parameter()?;
+    request.end_of_parameters()?;
+    let pcrs = &request.state.pcrs;
     let mut read = PcrSelectionList::default();
     let mut digests = DigestList::default();
     for wanted in &selection.0 {
@@ -59,49 +48,49 @@ fn pcr_read(call: &mut Call<'_>) -> Result<()> {
         read.0.push(selected);
     }
     let counter = pcrs.update_counter;
-    call.answer(&counter);
-    call.answer(&read);
-    call.answer(&digests);
+    request.answer(&counter);
+    request.answer(&read);
+    request.answer(&digests);
     Ok(())
 }
 
-/// TPM2_PCR_Event: the digests of all hash algorithms, which extend the banks that have them.
-fn pcr_event(call: &mut Call<'_>) -> Result<()> {
-    let event = call.parameter_with(|reader| reader.sized(MAX_BUFFER_BYTES))?;
-    call.end_of_parameters()?;
-    let handle = call.handle(0);
+/// TPM2_PCR_Event (Part 3, 22.3): the digests of all hash algorithms, which extend the banks that have them.
+pub fn pcr_event(request: &mut Request<'_>) -> Result<()> {
+    let event = request.parameter_with(|reader| reader.sized(MAX_BUFFER_BYTES))?;
+    request.end_of_parameters()?;
+    let handle = request.handle(0);
     let pcr = Pcrs::number(handle);
-    if !handle.is_null() && !allows(attributes(pcr).extend_localities, call.locality) {
+    if !handle.is_null() && !allows(attributes(pcr).extend_localities, request.locality) {
         return Err(ResponseCode::LOCALITY);
     }
     let digest = |algorithm| TaggedDigest { hash: algorithm, digest: hash(algorithm, &[event]).to_vec() };
     let digests = DigestValues(BANKS.into_iter().map(digest).collect());
     if !handle.is_null() {
         for digest in &digests.0 {
-            call.state.pcrs.extend(digest.hash, pcr, &digest.digest);
+            request.state.pcrs.extend(digest.hash, pcr, &digest.digest);
         }
     }
-    call.answer(&digests);
+    request.answer(&digests);
     Ok(())
 }
 
-/// TPM2_PCR_Reset.
-fn pcr_reset(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let pcr = Pcrs::number(call.handle(0));
-    if !allows(attributes(pcr).reset_localities, call.locality) {
+/// TPM2_PCR_Reset (Part 3, 22.8).
+pub fn pcr_reset(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let pcr = Pcrs::number(request.handle(0));
+    if !allows(attributes(pcr).reset_localities, request.locality) {
         return Err(ResponseCode::LOCALITY);
     }
-    call.state.pcrs.reset(pcr);
+    request.state.pcrs.reset(pcr);
     Ok(())
 }
 
-/// TPM2_PCR_Allocate: in force from the next TPM reset. TPM_RC_PCR: the PCRs that roots of trust are measured into have to be
+/// TPM2_PCR_Allocate (Part 3, 22.5): in force from the next TPM reset. TPM_RC_PCR: the PCRs that roots of trust are measured into have to be
 /// in some bank.
-fn pcr_allocate(call: &mut Call<'_>) -> Result<()> {
-    let wanted: PcrSelectionList = call.parameter()?;
-    call.end_of_parameters()?;
-    let pcrs = &call.state.pcrs;
+pub fn pcr_allocate(request: &mut Request<'_>) -> Result<()> {
+    let wanted: PcrSelectionList = request.parameter()?;
+    request.end_of_parameters()?;
+    let pcrs = &request.state.pcrs;
     let mut allocation = pcrs.next_allocation.clone().unwrap_or_else(|| pcrs.allocation());
     for bank in &mut allocation.0 {
         // A bank that is named twice is what it was named last.
@@ -118,40 +107,40 @@ fn pcr_allocate(call: &mut Call<'_>) -> Result<()> {
     });
     let available = BANKS.iter().fold(0, |sum: usize, hash| sum.saturating_add(hash.digest_bytes()));
     let available = available.saturating_mul(PCR_COUNT);
-    call.state.pcrs.next_allocation = Some(allocation);
-    call.state.mark(Record::Pcrs);
-    call.answer(&true);
+    request.state.pcrs.next_allocation = Some(allocation);
+    request.state.mark(Record::Pcrs);
+    request.answer(&true);
     for size in [PCR_COUNT, needed, available] {
-        call.answer(&u32::try_from(size).unwrap_or(u32::MAX));
+        request.answer(&u32::try_from(size).unwrap_or(u32::MAX));
     }
     Ok(())
 }
 
-/// TPM2_PCR_SetAuthPolicy: for the group of PCRs that has one.
-fn pcr_set_auth_policy(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    let hash: Option<HashAlgorithm> = call.parameter()?;
-    let handle = call.parameter_with(|reader| HandleKind::Pcr.unmarshal(reader))?;
-    call.end_of_parameters()?;
+/// TPM2_PCR_SetAuthPolicy (Part 3, 22.6): for the group of PCRs that has one.
+pub fn pcr_set_auth_policy(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    let hash: Option<HashAlgorithm> = request.parameter()?;
+    let handle = request.parameter_with(|reader| HandleKind::Pcr.unmarshal(reader))?;
+    request.end_of_parameters()?;
     if digest.len() != hash.map_or(0, HashAlgorithm::digest_bytes) {
         return Err(ResponseCode::SIZE.parameter(1));
     }
     if !AUTH_GROUP.contains(&Pcrs::number(handle)) {
         return Err(ResponseCode::VALUE.parameter(3));
     }
-    call.state.pcrs.policy = Policy { hash, digest };
-    call.state.mark(Record::Pcrs);
+    request.state.pcrs.policy = Policy { hash, digest };
+    request.state.mark(Record::Pcrs);
     Ok(())
 }
 
-/// TPM2_PCR_SetAuthValue: for the group of PCRs that has one, until the next TPM2_Startup(CLEAR).
-fn pcr_set_auth_value(call: &mut Call<'_>) -> Result<()> {
-    let auth: Auth = call.parameter()?;
-    call.end_of_parameters()?;
-    if !AUTH_GROUP.contains(&Pcrs::number(call.handle(0))) {
+/// TPM2_PCR_SetAuthValue (Part 3, 22.7): for the group of PCRs that has one, until the next TPM2_Startup(CLEAR).
+pub fn pcr_set_auth_value(request: &mut Request<'_>) -> Result<()> {
+    let auth: Auth = request.parameter()?;
+    request.end_of_parameters()?;
+    if !AUTH_GROUP.contains(&Pcrs::number(request.handle(0))) {
         return Err(ResponseCode::VALUE);
     }
-    call.state.pcrs.auth = auth.0;
-    call.state.invalidate_orderly();
+    request.state.pcrs.auth = auth.0;
+    request.state.invalidate_orderly();
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! Signing and signature verification: Part 3, chapter of the same name.
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
-use crate::commands::authorization::verified_ticket;
-use crate::commands::objects::TICKET_HASH;
+use crate::commands::object::TICKET_HASH;
+use crate::commands::policy::verified_ticket;
 use crate::crypto::hash::HashAlgorithm;
 use crate::object::protection::ticket_digest;
-use crate::object::signing::{select_scheme, sign, verify};
+use crate::object::signing::{self, select_scheme, verify};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::State;
 use crate::structures::attributes::ObjectAttributes;
@@ -17,17 +16,13 @@ use crate::structures::signature::Signature;
 use crate::structures::tickets::{Ticket, tag};
 use crate::wire::{Result, equal_in_constant_time};
 
-/// The commands of this chapter.
-pub const HANDLERS: &[(CommandCode, Handler)] =
-    &[(CommandCode::VerifySignature, verify_signature), (CommandCode::Sign, sign_digest)];
-
-/// TPM2_VerifySignature.
-fn verify_signature(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    let signature = call.parameter_with(Signature::unmarshal_present)?;
-    call.end_of_parameters()?;
-    let handle = call.handle(0);
-    let key = call.state.object(handle).filter(|key| key.has(ObjectAttributes::SIGN));
+/// TPM2_VerifySignature (Part 3, 20.1).
+pub fn verify_signature(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    let signature = request.parameter_with(Signature::unmarshal_present)?;
+    request.end_of_parameters()?;
+    let handle = request.handle(0);
+    let key = request.state.object(handle).filter(|key| key.has(ObjectAttributes::SIGN));
     let key = key.ok_or(ResponseCode::ATTRIBUTES.handle(1))?;
     verify(key, digest.as_bytes(), &signature).map_err(|code| code.parameter(2))?;
     let nameless = key.public.name_hash.is_none();
@@ -35,9 +30,9 @@ fn verify_signature(call: &mut Call<'_>) -> Result<()> {
     let ticket = if hierarchy.is_null() || nameless {
         Ticket::null(tag::VERIFIED)
     } else {
-        verified_ticket(call.state, hierarchy, digest.as_bytes(), &name)
+        verified_ticket(request.state, hierarchy, digest.as_bytes(), &name)
     };
-    call.answer(&ticket);
+    request.answer(&ticket);
     Ok(())
 }
 
@@ -54,14 +49,14 @@ pub fn hash_check_ticket(
     Ticket { tag, hierarchy, digest: DigestBuffer::from(digest.as_bytes()) }
 }
 
-/// TPM2_Sign.
-fn sign_digest(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    let wanted = call.parameter_with(Scheme::unmarshal_signing)?;
-    let validation = call.parameter_with(Ticket::unmarshal_hash_check)?;
-    call.end_of_parameters()?;
-    let handle = call.handle(0);
-    let key = call.state.object(handle).filter(|key| key.is_signing());
+/// TPM2_Sign (Part 3, 20.2).
+pub fn sign(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    let wanted = request.parameter_with(Scheme::unmarshal_signing)?;
+    let validation = request.parameter_with(Ticket::unmarshal_hash_check)?;
+    request.end_of_parameters()?;
+    let handle = request.handle(0);
+    let key = request.state.object(handle).filter(|key| key.is_signing());
     let key = key.ok_or(ResponseCode::KEY.handle(1))?;
     if key.has(ObjectAttributes::X509_SIGN) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
@@ -69,32 +64,37 @@ fn sign_digest(call: &mut Call<'_>) -> Result<()> {
     let scheme = select_scheme(key, wanted).map_err(|code| code.parameter(2))?;
     let algorithm = scheme.hash().ok_or(ResponseCode::SCHEME.parameter(2))?;
     if !validation.digest.is_empty() || key.has(ObjectAttributes::RESTRICTED) {
-        let expected = hash_check_ticket(call.state, validation.hierarchy, algorithm, digest.as_bytes());
+        let expected = hash_check_ticket(request.state, validation.hierarchy, algorithm, digest.as_bytes());
         if !equal_in_constant_time(expected.digest.as_bytes(), validation.digest.as_bytes()) {
             return Err(ResponseCode::TICKET.parameter(3));
         }
     } else if digest.len() != algorithm.digest_bytes() {
         return Err(ResponseCode::SIZE.parameter(1));
     }
-    let signature = sign_with(call, handle, scheme, digest.as_bytes())?;
-    call.answer(&signature);
+    let signature = sign_with(request, handle, scheme, digest.as_bytes())?;
+    request.answer(&signature);
     Ok(())
 }
 
 /// Signs with a loaded key; uses up the commitment of an anonymous signature.
-pub fn sign_with(call: &mut Call<'_>, handle: Handle, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
-    let mut random = call.state.random.clone();
-    let key = call.state.key(handle, 0)?;
+pub fn sign_with(
+    request: &mut Request<'_>,
+    handle: Handle,
+    scheme: Scheme,
+    digest: &[u8],
+) -> Result<Signature> {
+    let mut random = request.state.random.clone();
+    let key = request.state.key(handle, 0)?;
     let committed = match scheme {
         Scheme::EcDaa(_, count) => {
-            Some(call.state.commitments.scalar(key, count).ok_or(ResponseCode::VALUE)?)
+            Some(request.state.commitments.scalar(key, count).ok_or(ResponseCode::VALUE)?)
         }
         _ => None,
     };
-    let signature = sign(key, scheme, digest, committed.as_ref(), &mut random)?;
-    call.state.random = random;
+    let signature = signing::sign(key, scheme, digest, committed.as_ref(), &mut random)?;
+    request.state.random = random;
     if let Scheme::EcDaa(_, count) = scheme {
-        call.state.commitments.end(count);
+        request.state.commitments.end(count);
     }
     Ok(signature)
 }

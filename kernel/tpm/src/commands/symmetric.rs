@@ -1,12 +1,11 @@
 //! Symmetric primitives: Part 3, chapter of the same name.
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
 use crate::commands::signing::hash_check_ticket;
-use crate::crypto::hash::{HashAlgorithm, hash};
-use crate::crypto::hmac::hmac;
+use crate::crypto::hash::{self, HashAlgorithm};
+use crate::crypto::hmac::{self};
 use crate::crypto::symmetric::{Aes, BLOCK_BYTES, CipherMode};
 use crate::object::Object;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::State;
 use crate::structures::attestation::GENERATED;
@@ -18,14 +17,6 @@ use crate::structures::public::Parameters;
 use crate::structures::schemes::KeyedHashScheme;
 use crate::structures::tickets::{Ticket, tag};
 use crate::wire::{Result, Secret, put_sized};
-
-/// The commands of this chapter.
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::EncryptDecrypt, encrypt_decrypt),
-    (CommandCode::EncryptDecrypt2, encrypt_decrypt_2),
-    (CommandCode::Hash, hash_data),
-    (CommandCode::Hmac, hmac_data),
-];
 
 /// TPM2B_MAX_BUFFER.
 pub type MaxBuffer = Buffer<MAX_BUFFER_BYTES>;
@@ -47,24 +38,24 @@ struct Numbers {
     data: u32,
 }
 
-/// TPM2_EncryptDecrypt.
-fn encrypt_decrypt(call: &mut Call<'_>) -> Result<()> {
-    let (decrypt, mode) = (call.parameter()?, call.parameter()?);
-    let (iv, data) = (call.parameter()?, call.parameter()?);
-    call.end_of_parameters()?;
-    run(call, &Operation { decrypt, mode, iv, data }, &Numbers { mode: 2, iv: 3, data: 4 })
+/// TPM2_EncryptDecrypt (Part 3, 15.2).
+pub fn encrypt_decrypt(request: &mut Request<'_>) -> Result<()> {
+    let (decrypt, mode) = (request.parameter()?, request.parameter()?);
+    let (iv, data) = (request.parameter()?, request.parameter()?);
+    request.end_of_parameters()?;
+    run(request, &Operation { decrypt, mode, iv, data }, &Numbers { mode: 2, iv: 3, data: 4 })
 }
 
-/// TPM2_EncryptDecrypt2: the data comes first, so that a session can encrypt it.
-fn encrypt_decrypt_2(call: &mut Call<'_>) -> Result<()> {
-    let data = call.parameter()?;
-    let (decrypt, mode, iv) = (call.parameter()?, call.parameter()?, call.parameter()?);
-    call.end_of_parameters()?;
-    run(call, &Operation { decrypt, mode, iv, data }, &Numbers { mode: 3, iv: 4, data: 1 })
+/// TPM2_EncryptDecrypt2 (Part 3, 15.3): the data comes first, so that a session can encrypt it.
+pub fn encrypt_decrypt_2(request: &mut Request<'_>) -> Result<()> {
+    let data = request.parameter()?;
+    let (decrypt, mode, iv) = (request.parameter()?, request.parameter()?, request.parameter()?);
+    request.end_of_parameters()?;
+    run(request, &Operation { decrypt, mode, iv, data }, &Numbers { mode: 3, iv: 4, data: 1 })
 }
 
-fn run(call: &mut Call<'_>, operation: &Operation, numbers: &Numbers) -> Result<()> {
-    let key = call.state.object(call.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
+fn run(request: &mut Request<'_>, operation: &Operation, numbers: &Numbers) -> Result<()> {
+    let key = request.state.object(request.handle(0)).ok_or(ResponseCode::KEY.handle(1))?;
     let Parameters::SymmetricCipher(Some(cipher)) = key.public.parameters else {
         return Err(ResponseCode::KEY.handle(1));
     };
@@ -96,8 +87,8 @@ fn run(call: &mut Call<'_>, operation: &Operation, numbers: &Numbers) -> Result<
     let done =
         if operation.decrypt { aes.decrypt(mode, &mut iv, bytes) } else { aes.encrypt(mode, &mut iv, bytes) };
     done.map_err(|_| ResponseCode::SIZE.parameter(numbers.data))?;
-    put_sized(&mut call.response, data.as_bytes());
-    call.answer_sized(iv.get(..iv_bytes).unwrap_or_default());
+    put_sized(&mut request.response, data.as_bytes());
+    request.answer_sized(iv.get(..iv_bytes).unwrap_or_default());
     Ok(())
 }
 
@@ -120,19 +111,19 @@ pub fn ticket_for(
     hash_check_ticket(state, hierarchy, algorithm, digest)
 }
 
-/// TPM2_Hash.
-fn hash_data(call: &mut Call<'_>) -> Result<()> {
-    let data: MaxBuffer = call.parameter()?;
-    let algorithm: HashAlgorithm = call.parameter()?;
-    let hierarchy = call.parameter_with(|reader| HandleKind::Hierarchy.unmarshal(reader))?;
-    call.end_of_parameters()?;
-    let digest = hash(algorithm, &[data.as_bytes()]);
+/// TPM2_Hash (Part 3, 15.4).
+pub fn hash(request: &mut Request<'_>) -> Result<()> {
+    let data: MaxBuffer = request.parameter()?;
+    let algorithm: HashAlgorithm = request.parameter()?;
+    let hierarchy = request.parameter_with(|reader| HandleKind::Hierarchy.unmarshal(reader))?;
+    request.end_of_parameters()?;
+    let digest = hash::hash(algorithm, &[data.as_bytes()]);
     // Data that is too short to begin like a structure of the TPM's is safe here: all of it is seen.
     let short = data.len() < size_of::<u32>();
     let safe = short || is_safe_for_a_ticket(data.as_bytes());
-    let ticket = ticket_for(call.state, hierarchy, algorithm, digest.as_bytes(), safe);
-    call.answer_sized(digest.as_bytes());
-    call.answer(&ticket);
+    let ticket = ticket_for(request.state, hierarchy, algorithm, digest.as_bytes(), safe);
+    request.answer_sized(digest.as_bytes());
+    request.answer(&ticket);
     Ok(())
 }
 
@@ -158,15 +149,15 @@ pub fn hmac_algorithm(key: &Object, wanted: Option<HashAlgorithm>, parameter: u3
     algorithm.ok_or(ResponseCode::VALUE.parameter(parameter))
 }
 
-/// TPM2_HMAC.
-fn hmac_data(call: &mut Call<'_>) -> Result<()> {
-    let data: MaxBuffer = call.parameter()?;
-    let wanted: Option<HashAlgorithm> = call.parameter()?;
-    call.end_of_parameters()?;
-    let key = call.state.key(call.handle(0), 0)?;
+/// TPM2_HMAC (Part 3, 15.5).
+pub fn hmac(request: &mut Request<'_>) -> Result<()> {
+    let data: MaxBuffer = request.parameter()?;
+    let wanted: Option<HashAlgorithm> = request.parameter()?;
+    request.end_of_parameters()?;
+    let key = request.state.key(request.handle(0), 0)?;
     let algorithm = hmac_algorithm(key, wanted, 2)?;
     let secret = key.sensitive.as_ref().ok_or(ResponseCode::KEY.handle(1))?;
-    let digest = hmac(algorithm, secret.secret.as_bytes(), &[data.as_bytes()]);
-    call.answer_sized(digest.as_bytes());
+    let digest = hmac::hmac(algorithm, secret.secret.as_bytes(), &[data.as_bytes()]);
+    request.answer_sized(digest.as_bytes());
     Ok(())
 }

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::command_table::CommandCode;
+use crate::command::{ALWAYS_AUDITED, COMMANDS};
 use crate::crypto::hash::{Digest, HashAlgorithm};
 use crate::wire::{Marshal, Reader, Result, Unmarshal};
 
@@ -25,7 +25,7 @@ impl Default for CommandAudit {
         Self {
             hash: HashAlgorithm::Sha256,
             counter: 0,
-            commands: BTreeSet::from([CommandCode::SetCommandCodeAuditStatus.to_wire()]),
+            commands: always_audited(),
             digest: None,
             skip_once: false,
         }
@@ -50,6 +50,11 @@ impl Unmarshal for CommandAudit {
             skip_once: false,
         })
     }
+}
+
+fn always_audited() -> BTreeSet<u32> {
+    let rows = COMMANDS.iter().filter(|command| command.has(ALWAYS_AUDITED));
+    rows.map(|command| command.code.to_wire()).collect()
 }
 
 /// Appends a set of command codes.

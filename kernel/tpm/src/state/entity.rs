@@ -1,6 +1,6 @@
 //! What all kinds of handles have in common: whether they are there, their authorization, their Name.
 
-use super::State;
+use super::{Record, State};
 use crate::hierarchy::Policy;
 use crate::object::Loaded;
 use crate::pcr::{AUTH_GROUP, Pcrs};
@@ -158,5 +158,13 @@ impl State {
             HandleType::Pcr => true,
             _ => false,
         }
+    }
+
+    /// Removes an index; a counter's value lives on as what new counters start above.
+    pub fn undefine(&mut self, handle: Handle) {
+        self.nv.max_counter = self.nv.greatest_counter();
+        self.nv.indices.remove(&handle);
+        self.mark(Record::Settings);
+        self.mark(Record::Entity(handle));
     }
 }

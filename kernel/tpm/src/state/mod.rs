@@ -1,7 +1,6 @@
 //! Everything that a running TPM knows, and which records of it are durable.
 
 pub mod audit;
-pub mod blob;
 pub mod commitments;
 pub mod entity;
 pub mod records;
@@ -10,7 +9,7 @@ pub mod startup;
 use alloc::collections::BTreeSet;
 
 use crate::clock::Clock;
-use crate::command_table::COMMANDS;
+use crate::command::{COMMANDS, PHYSICAL_PRESENCE_REQUIRED};
 use crate::crypto::random::Drbg;
 use crate::dictionary_attack::DictionaryAttack;
 use crate::hierarchy::Hierarchies;
@@ -174,7 +173,6 @@ impl State {
 
 /// The commands that need physical presence from the factory: TPM2_PP_Commands itself, which cannot be taken off.
 fn default_physical_presence() -> BTreeSet<u32> {
-    let required =
-        COMMANDS.iter().filter(|command| command.has(crate::command_table::PHYSICAL_PRESENCE_REQUIRED));
+    let required = COMMANDS.iter().filter(|command| command.has(PHYSICAL_PRESENCE_REQUIRED));
     required.map(|command| command.code.to_wire()).collect()
 }

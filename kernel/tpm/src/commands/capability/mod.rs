@@ -5,11 +5,11 @@ pub mod properties;
 
 use alloc::vec::Vec;
 
-use crate::call::{Call, Handler};
-use crate::command_table::{CommandCode, implemented};
+use crate::command::COMMANDS;
 use crate::crypto::ecc::EccCurve;
 use crate::hierarchy::Policy;
 use crate::pcr::{AUTH_GROUP, attributes};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::State;
 use crate::structures::buffers::put_list;
@@ -18,29 +18,23 @@ use crate::structures::handles::{Handle, HandleType};
 use crate::structures::limits::{HASH_COUNT, MAX_CAPABILITY_BYTES, PCR_COUNT, PCR_SELECT_BYTES};
 use crate::wire::{Marshal, Result};
 
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::GetCapability, get_capability),
-    (CommandCode::TestParms, test_parms),
-    (CommandCode::SetCapability, set_capability),
-];
-
 /// MAX_CAP_DATA: what is left of the buffer behind the capability and the count.
 const MAX_DATA_BYTES: usize = MAX_CAPABILITY_BYTES - 8;
 
-/// TPM2_GetCapability: of a TPM that failed, only who made it.
-fn get_capability(call: &mut Call<'_>) -> Result<()> {
-    let capability: Capability = call.parameter()?;
-    let property: u32 = call.parameter()?;
-    let count: u32 = call.parameter()?;
-    call.end_of_parameters()?;
-    if call.state.failure.is_some() && capability != Capability::TpmProperties {
+/// TPM2_GetCapability (Part 3, 30.2): of a TPM that failed, only who made it.
+pub fn get_capability(request: &mut Request<'_>) -> Result<()> {
+    let capability: Capability = request.parameter()?;
+    let property: u32 = request.parameter()?;
+    let count: u32 = request.parameter()?;
+    request.end_of_parameters()?;
+    if request.state.failure.is_some() && capability != Capability::TpmProperties {
         return Err(ResponseCode::FAILURE);
     }
 
-    let (more, list) = capability_data(call.state, capability, property, count)?;
-    call.answer(&more);
-    call.answer(&capability.to_wire());
-    call.response.extend_from_slice(&list);
+    let (more, list) = capability_data(request.state, capability, property, count)?;
+    request.answer(&more);
+    request.answer(&capability.to_wire());
+    request.response.extend_from_slice(&list);
     Ok(())
 }
 
@@ -63,7 +57,7 @@ pub fn capability_data(
             page.list(handles(state, property)?.into_iter().map(|handle| (base | handle.number(), handle)), 4)
         }
         Capability::Commands => {
-            page.list(implemented().map(|command| (command.code.to_wire(), command.tpma_cc())), 4)
+            page.list(COMMANDS.iter().map(|command| (command.code.to_wire(), command.tpma_cc())), 4)
         }
         Capability::PhysicalPresenceCommands => {
             page.list(state.physical_presence.iter().map(|code| (*code, *code)), 4)
@@ -211,16 +205,16 @@ fn policies(state: &State) -> impl Iterator<Item = (u32, TaggedPolicy)> {
     with_policy.into_iter().map(|handle| (handle.0, TaggedPolicy(handle, state.auth_policy(handle))))
 }
 
-/// TPM2_TestParms: whether the parameters can be unmarshalled is whether they are supported.
-fn test_parms(call: &mut Call<'_>) -> Result<()> {
-    let _: crate::structures::public::Parameters = call.parameter()?;
-    call.end_of_parameters()
+/// TPM2_TestParms (Part 3, 30.3): whether the parameters can be unmarshalled is whether they are supported.
+pub fn test_parms(request: &mut Request<'_>) -> Result<()> {
+    let _: crate::structures::public::Parameters = request.parameter()?;
+    request.end_of_parameters()
 }
 
-/// TPM2_SetCapability: this TPM has no capability that can be set, so each value is refused.
-fn set_capability(call: &mut Call<'_>) -> Result<()> {
-    call.parameter_with(|reader| reader.sized(MAX_CAPABILITY_BYTES))?;
-    call.end_of_parameters()?;
+/// TPM2_SetCapability (Part 3, 30.4): this TPM has no capability that can be set, so each value is refused.
+pub fn set_capability(request: &mut Request<'_>) -> Result<()> {
+    request.parameter_with(|reader| reader.sized(MAX_CAPABILITY_BYTES))?;
+    request.end_of_parameters()?;
     Err(ResponseCode::VALUE.parameter(1))
 }
 

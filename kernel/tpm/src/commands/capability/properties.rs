@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Page;
-use crate::command_table::implemented;
+use crate::command::COMMANDS;
 use crate::crypto::ecc::EccCurve;
 use crate::session::CONTEXT_GAP_MAX;
 use crate::state::State;
@@ -70,7 +70,7 @@ pub fn firmware_version_number() -> u64 {
 
 fn fixed() -> Vec<(u32, u32)> {
     let (firmware_high, firmware_low) = firmware_version();
-    let commands = size(implemented().count());
+    let commands = size(COMMANDS.len());
     let mut rows = identity(firmware_high, firmware_low);
     rows.extend([
         (0x10D, size(limits::MAX_BUFFER_BYTES)),

@@ -3,14 +3,11 @@
 //! What is here is in memory; [`State::mark`](crate::state::State::mark) names what has to become durable, and the engine
 //! commits it before the response leaves.
 
-pub mod access;
-
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::crypto::hash::hash;
 use crate::object::Object;
-use crate::state::{Record, State};
 use crate::structures::attributes::NvAttributes;
 use crate::structures::buffers::Name;
 use crate::structures::handles::Handle;
@@ -108,15 +105,5 @@ impl NvStore {
             .values()
             .filter(|index| index.public.attributes.is(NvType::Counter) && index.has(NvAttributes::WRITTEN));
         counters.map(NvIndex::number).max().unwrap_or(0).max(self.max_counter)
-    }
-}
-
-impl State {
-    /// Removes an index; a counter's value lives on as what new counters start above.
-    pub fn undefine(&mut self, handle: Handle) {
-        self.nv.max_counter = self.nv.greatest_counter();
-        self.nv.indices.remove(&handle);
-        self.mark(Record::Settings);
-        self.mark(Record::Entity(handle));
     }
 }

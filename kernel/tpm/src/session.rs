@@ -1,10 +1,5 @@
 //! Sessions: what is kept of them, and their slots. Part 1, section on sessions.
 
-pub mod area;
-pub mod authorize;
-pub mod encryption;
-pub mod response;
-
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

@@ -1,14 +1,13 @@
 //! Sessions: Part 3, chapter on session commands.
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
+use crate::authorization::checks::bound_entity;
 use crate::crypto::hash::HashAlgorithm;
 use crate::crypto::kdf::kdfa;
 use crate::crypto::random::Random;
 use crate::nv::NvIndex;
 use crate::object::secret_sharing;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
-use crate::session::authorize::bound_entity;
 use crate::session::{Binding, PolicyState, Session};
 use crate::state::State;
 use crate::structures::algorithms::{CipherMode, SymmetricDefinition};
@@ -19,21 +18,18 @@ use crate::structures::handles::Handle;
 use crate::structures::limits::MAX_ENCRYPTED_SECRET_BYTES;
 use crate::wire::{Result, Secret};
 
-pub const HANDLERS: &[(CommandCode, Handler)] =
-    &[(CommandCode::StartAuthSession, start_auth_session), (CommandCode::PolicyRestart, policy_restart)];
-
 /// A nonce of fewer bytes is refused: Part 1, section on nonces.
 const SMALLEST_NONCE_BYTES: usize = 16;
 
-/// TPM2_StartAuthSession.
-fn start_auth_session(call: &mut Call<'_>) -> Result<()> {
-    let (tpm_key, bind) = (call.handle(0), call.handle(1));
-    let nonce_caller: DigestBuffer = call.parameter()?;
-    let encrypted_salt = call.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
-    let session_type: SessionType = call.parameter()?;
-    let symmetric: SymmetricDefinition = call.parameter()?;
-    let hash: HashAlgorithm = call.parameter()?;
-    call.end_of_parameters()?;
+/// TPM2_StartAuthSession (Part 3, 11.1).
+pub fn start_auth_session(request: &mut Request<'_>) -> Result<()> {
+    let (tpm_key, bind) = (request.handle(0), request.handle(1));
+    let nonce_caller: DigestBuffer = request.parameter()?;
+    let encrypted_salt = request.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
+    let session_type: SessionType = request.parameter()?;
+    let symmetric: SymmetricDefinition = request.parameter()?;
+    let hash: HashAlgorithm = request.parameter()?;
+    request.end_of_parameters()?;
 
     if nonce_caller.len() < SMALLEST_NONCE_BYTES || nonce_caller.len() > hash.digest_bytes() {
         return Err(ResponseCode::SIZE.parameter(1));
@@ -41,19 +37,19 @@ fn start_auth_session(call: &mut Call<'_>) -> Result<()> {
     let salt = match (tpm_key.is_null(), encrypted_salt.is_empty()) {
         (true, true) => Secret::new(),
         (true, false) => return Err(ResponseCode::VALUE.parameter(2)),
-        (false, _) => salt(call, tpm_key, encrypted_salt)?,
+        (false, _) => salt(request, tpm_key, encrypted_salt)?,
     };
-    check_bind(call.state, bind)?;
+    check_bind(request.state, bind)?;
     if let SymmetricDefinition::Aes(cipher) = symmetric
         && cipher.mode != Some(CipherMode::Cfb)
     {
         return Err(ResponseCode::MODE.parameter(4));
     }
-    call.state.sessions.check_room()?;
+    request.state.sessions.check_room()?;
 
     let mut nonce_tpm = DigestBuffer::from(alloc::vec![0; nonce_caller.len()].as_slice());
-    call.state.random.fill(&mut nonce_tpm.0);
-    let auth = if bind.is_null() { Secret::new() } else { call.state.auth_value(bind) };
+    request.state.random.fill(&mut nonce_tpm.0);
+    let auth = if bind.is_null() { Secret::new() } else { request.state.auth_value(bind) };
     let key = session_key(hash, &auth.followed_by(&salt), &nonce_tpm, &nonce_caller, tpm_key, bind);
     let policy = match session_type {
         SessionType::Hmac => None,
@@ -61,11 +57,11 @@ fn start_auth_session(call: &mut Call<'_>) -> Result<()> {
         SessionType::Trial => Some(PolicyState::new(hash, true)),
     };
     let binding = (!bind.is_null() && policy.is_none()).then(|| Binding {
-        entity: bound_entity(call.state, bind),
-        dictionary_attack: !call.state.is_exempt_from_dictionary_attack(bind),
+        entity: bound_entity(request.state, bind),
+        dictionary_attack: !request.state.is_exempt_from_dictionary_attack(bind),
         lockout: bind == Handle::LOCKOUT,
     });
-    let (started, epoch) = (call.state.clock.time, call.state.clock.epoch);
+    let (started, epoch) = (request.state.clock.time, request.state.clock.epoch);
     let session = Session {
         hash,
         nonce_tpm: nonce_tpm.clone(),
@@ -77,8 +73,8 @@ fn start_auth_session(call: &mut Call<'_>) -> Result<()> {
         started,
         epoch,
     };
-    call.response_handle = Some(call.state.sessions.insert(session)?);
-    call.answer(&nonce_tpm);
+    request.response_handle = Some(request.state.sessions.insert(session)?);
+    request.answer(&nonce_tpm);
     Ok(())
 }
 
@@ -107,8 +103,8 @@ fn check_bind(state: &State, bind: Handle) -> Result<()> {
 }
 
 /// The salt that the caller encrypted to a decryption key.
-fn salt(call: &mut Call<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret> {
-    let key = call.state.object(tpm_key).ok_or(ResponseCode::KEY.handle(1))?;
+fn salt(request: &mut Request<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret> {
+    let key = request.state.object(tpm_key).ok_or(ResponseCode::KEY.handle(1))?;
     if !key.public.is_asymmetric() {
         return Err(ResponseCode::KEY.handle(1));
     }
@@ -121,18 +117,18 @@ fn salt(call: &mut Call<'_>, tpm_key: Handle, encrypted: &[u8]) -> Result<Secret
     if !key.has(ObjectAttributes::DECRYPT) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
-    let mut blinding = call.state.random.clone();
+    let mut blinding = request.state.random.clone();
     let salt = secret_sharing::decrypt(key, b"SECRET", encrypted, &mut blinding)
         .map_err(|_| ResponseCode::VALUE.parameter(2))?;
-    call.state.random = blinding;
+    request.state.random = blinding;
     Ok(salt)
 }
 
-/// TPM2_PolicyRestart.
-fn policy_restart(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let (time, epoch) = (call.state.clock.time, call.state.clock.epoch);
-    let session = call.state.policy_session(call.handle(0))?;
+/// TPM2_PolicyRestart (Part 3, 11.2).
+pub fn policy_restart(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let (time, epoch) = (request.state.clock.time, request.state.clock.epoch);
+    let session = request.state.policy_session(request.handle(0))?;
     session.restart_policy();
     session.started = time;
     session.epoch = epoch;

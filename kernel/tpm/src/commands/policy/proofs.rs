@@ -1,11 +1,11 @@
 //! Steps that somebody else authorizes: TPM2_PolicySigned, TPM2_PolicySecret and the ticket that either leaves.
 
-use crate::call::Call;
-use crate::command_table::CommandCode;
-use crate::commands::objects::TICKET_HASH;
+use crate::command::CommandCode;
+use crate::commands::object::TICKET_HASH;
 use crate::crypto::hash::hash;
 use crate::object::protection::ticket_digest;
 use crate::object::signing::verify;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::session::Constraint;
 use crate::state::State;
@@ -34,12 +34,12 @@ struct Terms {
 }
 
 impl Terms {
-    fn take(call: &mut Call<'_>) -> Result<Self> {
+    fn take(request: &mut Request<'_>) -> Result<Self> {
         Ok(Self {
-            nonce: call.parameter()?,
-            cp_hash: call.parameter()?,
-            reference: call.parameter()?,
-            expiration: call.parameter()?,
+            nonce: request.parameter()?,
+            cp_hash: request.parameter()?,
+            reference: request.parameter()?,
+            expiration: request.parameter()?,
         })
     }
 
@@ -63,14 +63,14 @@ struct Blame {
 
 /// PolicyParameterChecks() of Part 3, but for the nonce.
 fn check_limits(
-    call: &mut Call<'_>,
+    request: &mut Request<'_>,
     session: Handle,
     timeout: u64,
     cp_hash: &DigestBuffer,
     blame: &Blame,
 ) -> Result<()> {
-    let (now, epoch) = (call.state.clock.time, call.state.clock.epoch);
-    let session = call.state.policy_session(session)?;
+    let (now, epoch) = (request.state.clock.time, request.state.clock.epoch);
+    let session = request.state.policy_session(session)?;
     if timeout != 0 && (timeout < now || session.epoch != epoch) {
         return Err(ResponseCode::EXPIRED.parameter(blame.expiration));
     }
@@ -87,14 +87,14 @@ fn check_limits(
 }
 
 /// Checks the terms against a session; returns the timeout.
-fn check_terms(call: &mut Call<'_>, session: Handle, terms: &Terms) -> Result<u64> {
-    let now = call.state.clock.time;
-    let loaded = call.state.policy_session(session)?;
+fn check_terms(request: &mut Request<'_>, session: Handle, terms: &Terms) -> Result<u64> {
+    let now = request.state.clock.time;
+    let loaded = request.state.policy_session(session)?;
     let timeout = terms.timeout(loaded.started, now);
     if !terms.nonce.is_empty() && terms.nonce != loaded.nonce_tpm {
         return Err(ResponseCode::NONCE.parameter(1));
     }
-    check_limits(call, session, timeout, &terms.cp_hash, &Blame { cp_hash: 2, expiration: 4 })?;
+    check_limits(request, session, timeout, &terms.cp_hash, &Blame { cp_hash: 2, expiration: 4 })?;
     Ok(timeout)
 }
 
@@ -145,13 +145,19 @@ fn auth_ticket(
 }
 
 /// Answers with timeout and ticket: both empty unless the caller asked for a ticket by a negative expiration.
-fn answer_ticket(call: &mut Call<'_>, terms: &Terms, kind: (u16, Handle), name: &Name, timeout: Option<u64>) {
+fn answer_ticket(
+    request: &mut Request<'_>,
+    terms: &Terms,
+    kind: (u16, Handle),
+    name: &Name,
+    timeout: Option<u64>,
+) {
     let (bytes, ticket) = match timeout {
         Some(timeout) => {
             let expires_on_reset = terms.nonce.is_empty();
             let timeout = timeout & !EXPIRES_ON_RESET;
             let ticket = auth_ticket(
-                call.state,
+                request.state,
                 kind,
                 timeout,
                 expires_on_reset,
@@ -163,31 +169,32 @@ fn answer_ticket(call: &mut Call<'_>, terms: &Terms, kind: (u16, Handle), name: 
         }
         None => (Timeout::new(), Ticket::null(kind.0)),
     };
-    call.answer(&bytes);
-    call.answer(&ticket);
+    request.answer(&bytes);
+    request.answer(&ticket);
 }
 
-/// TPM2_PolicySigned.
-pub fn policy_signed(call: &mut Call<'_>) -> Result<()> {
-    let (key, session) = (call.handle(0), call.handle(1));
-    let terms = Terms::take(call)?;
-    let signature = call.parameter_with(Signature::unmarshal_present)?;
-    call.end_of_parameters()?;
-    let trial = policy_of(call.state, session)?.1.trial;
+/// TPM2_PolicySigned (Part 3, 23.3).
+pub fn policy_signed(request: &mut Request<'_>) -> Result<()> {
+    let (key, session) = (request.handle(0), request.handle(1));
+    let terms = Terms::take(request)?;
+    let signature = request.parameter_with(Signature::unmarshal_present)?;
+    request.end_of_parameters()?;
+    let trial = policy_of(request.state, session)?.1.trial;
     let mut timeout = 0;
     if !trial {
-        timeout = check_terms(call, session, &terms)?;
+        timeout = check_terms(request, session, &terms)?;
         let algorithm = signature.hash().ok_or(ResponseCode::SCHEME.parameter(5))?;
         let expiration = terms.expiration.to_be_bytes();
         let parts =
             [terms.nonce.as_bytes(), &expiration, terms.cp_hash.as_bytes(), terms.reference.as_bytes()];
         let digest = hash(algorithm, &parts);
-        verify(call.state.key(key, 0)?, digest.as_bytes(), &signature).map_err(|code| code.parameter(5))?;
+        verify(request.state.key(key, 0)?, digest.as_bytes(), &signature)
+            .map_err(|code| code.parameter(5))?;
     }
-    let name = call.state.name(key);
-    let hierarchy = call.state.hierarchy_of(key);
+    let name = request.state.name(key);
+    let hierarchy = request.state.hierarchy_of(key);
     update(
-        call.state,
+        request.state,
         session,
         CommandCode::PolicySigned,
         &name,
@@ -195,21 +202,21 @@ pub fn policy_signed(call: &mut Call<'_>) -> Result<()> {
         timeout,
     )?;
     let ticket = (terms.expiration < 0 && !trial).then_some(timeout);
-    answer_ticket(call, &terms, (tag::AUTH_SIGNED, hierarchy), &name, ticket);
+    answer_ticket(request, &terms, (tag::AUTH_SIGNED, hierarchy), &name, ticket);
     Ok(())
 }
 
-/// TPM2_PolicySecret: the engine has checked the secret.
-pub fn policy_secret(call: &mut Call<'_>) -> Result<()> {
-    let (entity, session) = (call.handle(0), call.handle(1));
-    let terms = Terms::take(call)?;
-    call.end_of_parameters()?;
-    let trial = policy_of(call.state, session)?.1.trial;
-    let timeout = if trial { 0 } else { check_terms(call, session, &terms)? };
-    let name = call.state.name(entity);
-    let hierarchy = call.state.hierarchy_of(entity);
+/// TPM2_PolicySecret (Part 3, 23.4): the engine has checked the secret.
+pub fn policy_secret(request: &mut Request<'_>) -> Result<()> {
+    let (entity, session) = (request.handle(0), request.handle(1));
+    let terms = Terms::take(request)?;
+    request.end_of_parameters()?;
+    let trial = policy_of(request.state, session)?.1.trial;
+    let timeout = if trial { 0 } else { check_terms(request, session, &terms)? };
+    let name = request.state.name(entity);
+    let hierarchy = request.state.hierarchy_of(entity);
     update(
-        call.state,
+        request.state,
         session,
         CommandCode::PolicySecret,
         &name,
@@ -217,36 +224,40 @@ pub fn policy_secret(call: &mut Call<'_>) -> Result<()> {
         timeout,
     )?;
     // A ticket would let a PIN be used more often than its index allows.
-    let counted =
-        call.state.nv.indices.get(&entity).is_some_and(|index| index.public.attributes.is(NvType::PinPass));
+    let counted = request
+        .state
+        .nv
+        .indices
+        .get(&entity)
+        .is_some_and(|index| index.public.attributes.is(NvType::PinPass));
     let ticket = (terms.expiration < 0 && !trial && !counted).then_some(timeout);
-    answer_ticket(call, &terms, (tag::AUTH_SECRET, hierarchy), &name, ticket);
+    answer_ticket(request, &terms, (tag::AUTH_SECRET, hierarchy), &name, ticket);
     Ok(())
 }
 
-/// TPM2_PolicyTicket.
-pub fn policy_ticket(call: &mut Call<'_>) -> Result<()> {
-    let session = call.handle(0);
-    let timeout: Timeout = call.parameter()?;
-    let cp_hash: DigestBuffer = call.parameter()?;
-    let reference: DigestBuffer = call.parameter()?;
-    let name: Name = call.parameter()?;
-    let ticket = call.parameter_with(Ticket::unmarshal_auth)?;
-    call.end_of_parameters()?;
-    if policy_of(call.state, session)?.1.trial {
+/// TPM2_PolicyTicket (Part 3, 23.5).
+pub fn policy_ticket(request: &mut Request<'_>) -> Result<()> {
+    let session = request.handle(0);
+    let timeout: Timeout = request.parameter()?;
+    let cp_hash: DigestBuffer = request.parameter()?;
+    let reference: DigestBuffer = request.parameter()?;
+    let name: Name = request.parameter()?;
+    let ticket = request.parameter_with(Ticket::unmarshal_auth)?;
+    request.end_of_parameters()?;
+    if policy_of(request.state, session)?.1.trial {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
     let timeout = timeout.as_bytes().try_into().map(u64::from_be_bytes);
     let timeout = timeout.map_err(|_| ResponseCode::SIZE.parameter(1))?;
     let expires_on_reset = timeout & EXPIRES_ON_RESET != 0;
     let timeout = timeout & !EXPIRES_ON_RESET;
-    check_limits(call, session, timeout, &cp_hash, &Blame { cp_hash: 2, expiration: 1 })?;
+    check_limits(request, session, timeout, &cp_hash, &Blame { cp_hash: 2, expiration: 1 })?;
     let kind = (ticket.tag, ticket.hierarchy);
-    let expected = auth_ticket(call.state, kind, timeout, expires_on_reset, (&cp_hash, &reference), &name);
+    let expected = auth_ticket(request.state, kind, timeout, expires_on_reset, (&cp_hash, &reference), &name);
     if !equal_in_constant_time(expected.digest.as_bytes(), ticket.digest.as_bytes()) {
         return Err(ResponseCode::TICKET.parameter(5));
     }
     let code =
         if ticket.tag == tag::AUTH_SIGNED { CommandCode::PolicySigned } else { CommandCode::PolicySecret };
-    update(call.state, session, code, &name, (&cp_hash, &reference), timeout)
+    update(request.state, session, code, &name, (&cp_hash, &reference), timeout)
 }

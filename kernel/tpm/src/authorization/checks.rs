@@ -1,9 +1,8 @@
 //! Whether a command's sessions authorize its handles: Part 1, sections on authorization and on policies.
 
 use super::area::{Area, Used};
-use super::{Constraint, PolicyState};
-use crate::command_table::{
-    Command, CommandCode, NV_WRITE_OPERATION, PHYSICAL_PRESENCE, PHYSICAL_PRESENCE_REQUIRED, Role,
+use crate::command::{
+    CREATES, Command, CommandCode, NV_WRITE_OPERATION, PHYSICAL_PRESENCE, PHYSICAL_PRESENCE_REQUIRED, Role,
 };
 use crate::crypto::hash::{Digest, HashAlgorithm, Hasher, hash};
 use crate::crypto::hmac::Hmac;
@@ -11,6 +10,7 @@ use crate::object::Loaded;
 use crate::pcr::{AUTH_GROUP, Pcrs};
 use crate::platform::Platform;
 use crate::response_code::ResponseCode;
+use crate::session::{Constraint, PolicyState};
 use crate::state::{Record, State};
 use crate::structures::attributes::{NvAttributes, ObjectAttributes, SessionAttributes};
 use crate::structures::buffers::DigestBuffer;
@@ -19,7 +19,7 @@ use crate::structures::nv::NvType;
 use crate::wire::{Marshal, Reader, Result, Secret, equal_in_constant_time};
 
 /// A command as the authorization checks see it.
-pub struct Request<'a> {
+pub struct Subject<'a> {
     pub command: &'static Command,
     pub handles: &'a [Handle],
     /// The parameters as they came, encrypted or not.
@@ -27,7 +27,7 @@ pub struct Request<'a> {
     pub locality: u8,
 }
 
-impl Request<'_> {
+impl Subject<'_> {
     /// cpHash: Part 1, section on the command parameter hash.
     pub fn cp_hash(&self, state: &State, algorithm: HashAlgorithm) -> Digest {
         let mut hasher = Hasher::new(algorithm);
@@ -49,8 +49,7 @@ impl Request<'_> {
 
     /// The hash of the second parameter of the commands that create.
     fn template_hash(&self, algorithm: HashAlgorithm) -> Option<Digest> {
-        let creates = [CommandCode::Create, CommandCode::CreatePrimary, CommandCode::CreateLoaded];
-        if !creates.contains(&self.command.code) {
+        if !self.command.has(CREATES) {
             return None;
         }
         let mut reader = Reader::new(self.parameters);

@@ -1,8 +1,8 @@
 //! What indices hold: TPM2_NV_Write, TPM2_NV_Increment, TPM2_NV_Extend, TPM2_NV_SetBits.
 
-use crate::call::Call;
+use crate::commands::nv::access::check_write;
 use crate::crypto::hash::hash;
-use crate::nv::access::check_write;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::Record;
 use crate::structures::attributes::NvAttributes;
@@ -15,23 +15,23 @@ use crate::wire::Result;
 type NvBuffer = Buffer<MAX_NV_BUFFER_BYTES>;
 
 /// Puts `bytes` into the index at `offset`, says that it is written, and remembers to make it durable.
-fn put(call: &mut Call<'_>, offset: usize, bytes: &[u8]) -> Result<()> {
-    let handle = call.handle(1);
-    let index = super::index_mut(call, handle)?;
+fn put(request: &mut Request<'_>, offset: usize, bytes: &[u8]) -> Result<()> {
+    let handle = request.handle(1);
+    let index = super::index_mut(request, handle)?;
     for (to, from) in index.data.iter_mut().skip(offset).zip(bytes) {
         *to = *from;
     }
     index.public.attributes = index.public.attributes.with(NvAttributes::WRITTEN, true);
-    call.state.mark(Record::Entity(handle));
+    request.state.mark(Record::Entity(handle));
     Ok(())
 }
 
-/// TPM2_NV_Write.
-pub fn write(call: &mut Call<'_>) -> Result<()> {
-    let data: NvBuffer = call.parameter()?;
-    let offset: u16 = call.parameter()?;
-    call.end_of_parameters()?;
-    let index = check_write(call.state, call.handle(0), call.handle(1))?;
+/// TPM2_NV_Write (Part 3, 31.7).
+pub fn nv_write(request: &mut Request<'_>) -> Result<()> {
+    let data: NvBuffer = request.parameter()?;
+    let offset: u16 = request.parameter()?;
+    request.end_of_parameters()?;
+    let index = check_write(request.state, request.handle(0), request.handle(1))?;
     if matches!(index.public.attributes.nv_type(), Some(NvType::Counter | NvType::Bits | NvType::Extend)) {
         return Err(ResponseCode::ATTRIBUTES);
     }
@@ -41,43 +41,43 @@ pub fn write(call: &mut Call<'_>) -> Result<()> {
     if data.len() > room || partial {
         return Err(ResponseCode::NV_RANGE);
     }
-    put(call, offset, data.as_bytes())
+    put(request, offset, data.as_bytes())
 }
 
-/// TPM2_NV_Increment: a new counter starts above every counter that ever was.
-pub fn increment(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let index = check_write(call.state, call.handle(0), call.handle(1))?;
+/// TPM2_NV_Increment (Part 3, 31.8): a new counter starts above every counter that ever was.
+pub fn nv_increment(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let index = check_write(request.state, request.handle(0), request.handle(1))?;
     if !index.public.attributes.is(NvType::Counter) {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
     let written = index.has(NvAttributes::WRITTEN);
-    let before = if written { index.number() } else { call.state.nv.greatest_counter() };
-    put(call, 0, &before.saturating_add(1).to_be_bytes())
+    let before = if written { index.number() } else { request.state.nv.greatest_counter() };
+    put(request, 0, &before.saturating_add(1).to_be_bytes())
 }
 
-/// TPM2_NV_Extend.
-pub fn extend(call: &mut Call<'_>) -> Result<()> {
-    let data: NvBuffer = call.parameter()?;
-    call.end_of_parameters()?;
-    let index = check_write(call.state, call.handle(0), call.handle(1))?;
+/// TPM2_NV_Extend (Part 3, 31.9).
+pub fn nv_extend(request: &mut Request<'_>) -> Result<()> {
+    let data: NvBuffer = request.parameter()?;
+    request.end_of_parameters()?;
+    let index = check_write(request.state, request.handle(0), request.handle(1))?;
     if !index.public.attributes.is(NvType::Extend) {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
     let nothing = alloc::vec![0; index.data.len()];
     let before = if index.has(NvAttributes::WRITTEN) { &index.data } else { &nothing };
     let digest = hash(index.public.name_hash, &[before, data.as_bytes()]);
-    put(call, 0, digest.as_bytes())
+    put(request, 0, digest.as_bytes())
 }
 
-/// TPM2_NV_SetBits.
-pub fn set_bits(call: &mut Call<'_>) -> Result<()> {
-    let bits: u64 = call.parameter()?;
-    call.end_of_parameters()?;
-    let index = check_write(call.state, call.handle(0), call.handle(1))?;
+/// TPM2_NV_SetBits (Part 3, 31.10).
+pub fn nv_set_bits(request: &mut Request<'_>) -> Result<()> {
+    let bits: u64 = request.parameter()?;
+    request.end_of_parameters()?;
+    let index = check_write(request.state, request.handle(0), request.handle(1))?;
     if !index.public.attributes.is(NvType::Bits) {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
     let before = if index.has(NvAttributes::WRITTEN) { index.number() } else { 0 };
-    put(call, 0, &(before | bits).to_be_bytes())
+    put(request, 0, &(before | bits).to_be_bytes())
 }

@@ -1,20 +1,15 @@
 //! Credentials for a key that lives beside another: TPM2_MakeCredential and TPM2_ActivateCredential of Part 3's chapter on
 //! object commands. Part 1, section on credential protection.
 
-use crate::call::{Call, Handler};
-use crate::command_table::CommandCode;
 use crate::object::Object;
 use crate::object::protection::Protector;
 use crate::object::secret_sharing::{decrypt, encrypt};
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::structures::attributes::ObjectAttributes;
 use crate::structures::buffers::{DigestBuffer, Name};
 use crate::structures::limits::{MAX_ENCRYPTED_SECRET_BYTES, MAX_ID_OBJECT_BYTES};
 use crate::wire::{Marshal, Reader, Result, put_sized};
-
-/// The commands.
-pub const HANDLERS: &[(CommandCode, Handler)] =
-    &[(CommandCode::MakeCredential, make_credential), (CommandCode::ActivateCredential, activate_credential)];
 
 /// What the seed of a credential is derived for.
 const IDENTITY: &[u8] = b"IDENTITY";
@@ -24,13 +19,13 @@ fn receives_credentials(key: &Object) -> bool {
     key.public.is_asymmetric() && key.has(ObjectAttributes::DECRYPT) && key.has(ObjectAttributes::RESTRICTED)
 }
 
-/// TPM2_MakeCredential.
-fn make_credential(call: &mut Call<'_>) -> Result<()> {
-    let credential: DigestBuffer = call.parameter()?;
-    let name: Name = call.parameter()?;
-    call.end_of_parameters()?;
-    let mut random = call.state.random.clone();
-    let key = call.state.key(call.handle(0), 0)?;
+/// TPM2_MakeCredential (Part 3, 12.6).
+pub fn make_credential(request: &mut Request<'_>) -> Result<()> {
+    let credential: DigestBuffer = request.parameter()?;
+    let name: Name = request.parameter()?;
+    request.end_of_parameters()?;
+    let mut random = request.state.random.clone();
+    let key = request.state.key(request.handle(0), 0)?;
     if !receives_credentials(key) {
         return Err(ResponseCode::TYPE.handle(1));
     }
@@ -39,20 +34,20 @@ fn make_credential(call: &mut Call<'_>) -> Result<()> {
     }
     let (seed, secret) = encrypt(key, IDENTITY, &mut random)?;
     let blob = Protector::with_seed(key, seed.as_bytes())?.wrap(&name, &credential.to_bytes(), None)?;
-    call.state.random = random;
-    call.answer_sized(&blob);
-    call.answer_sized(&secret);
+    request.state.random = random;
+    request.answer_sized(&blob);
+    request.answer_sized(&secret);
     Ok(())
 }
 
-/// TPM2_ActivateCredential.
-fn activate_credential(call: &mut Call<'_>) -> Result<()> {
-    let blob = call.parameter_with(|reader| reader.sized(MAX_ID_OBJECT_BYTES))?;
-    let secret = call.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
-    call.end_of_parameters()?;
-    let mut random = call.state.random.clone();
-    let name = call.state.key(call.handle(0), 0)?.name.clone();
-    let key = call.state.key(call.handle(1), 1)?;
+/// TPM2_ActivateCredential (Part 3, 12.5).
+pub fn activate_credential(request: &mut Request<'_>) -> Result<()> {
+    let blob = request.parameter_with(|reader| reader.sized(MAX_ID_OBJECT_BYTES))?;
+    let secret = request.parameter_with(|reader| reader.sized(MAX_ENCRYPTED_SECRET_BYTES))?;
+    request.end_of_parameters()?;
+    let mut random = request.state.random.clone();
+    let name = request.state.key(request.handle(0), 0)?.name.clone();
+    let key = request.state.key(request.handle(1), 1)?;
     if !receives_credentials(key) {
         return Err(ResponseCode::TYPE.handle(2));
     }
@@ -64,7 +59,7 @@ fn activate_credential(call: &mut Call<'_>) -> Result<()> {
     if !reader.is_empty() {
         return Err(ResponseCode::SIZE.parameter(1));
     }
-    call.state.random = random;
-    put_sized(&mut call.response, credential.as_bytes());
+    request.state.random = random;
+    put_sized(&mut request.response, credential.as_bytes());
     Ok(())
 }

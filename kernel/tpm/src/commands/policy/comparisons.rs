@@ -3,11 +3,11 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::call::Call;
-use crate::command_table::CommandCode;
+use crate::command::CommandCode;
 use crate::commands::capability::capability_data;
+use crate::commands::nv::access::check_read;
 use crate::crypto::hash::{Digest, HashAlgorithm, hash};
-use crate::nv::access::check_read;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::State;
 use crate::structures::buffers::{DigestBuffer, TaggedDigest};
@@ -24,8 +24,12 @@ struct Operation {
 }
 
 impl Operation {
-    fn take(call: &mut Call<'_>) -> Result<Self> {
-        Ok(Self { operand: call.parameter()?, offset: call.parameter()?, comparison: call.parameter()? })
+    fn take(request: &mut Request<'_>) -> Result<Self> {
+        Ok(Self {
+            operand: request.parameter()?,
+            offset: request.parameter()?,
+            comparison: request.parameter()?,
+        })
     }
 
     /// The octets of `data` that are compared: TPM_RC_VALUE for the offset, `too_large` for the operand.
@@ -78,34 +82,34 @@ fn holds(comparison: Comparison, data: &[u8], operand: &[u8]) -> bool {
     }
 }
 
-/// TPM2_PolicyNV.
-pub fn policy_nv(call: &mut Call<'_>) -> Result<()> {
-    let (authorizer, index, session) = (call.handle(0), call.handle(1), call.handle(2));
-    let operation = Operation::take(call)?;
-    call.end_of_parameters()?;
-    if !policy_of(call.state, session)?.1.trial {
-        let contents = check_read(call.state, authorizer, index)?;
+/// TPM2_PolicyNV (Part 3, 23.9).
+pub fn policy_nv(request: &mut Request<'_>) -> Result<()> {
+    let (authorizer, index, session) = (request.handle(0), request.handle(1), request.handle(2));
+    let operation = Operation::take(request)?;
+    request.end_of_parameters()?;
+    if !policy_of(request.state, session)?.1.trial {
+        let contents = check_read(request.state, authorizer, index)?;
         operation.check(operation.select(&contents.data, ResponseCode::SIZE)?)?;
     }
-    let name = call.state.name(index);
-    let (algorithm, policy) = policy_of(call.state, session)?;
+    let name = request.state.name(index);
+    let (algorithm, policy) = policy_of(request.state, session)?;
     let arguments = operation.digest(algorithm, &[]);
     extend(algorithm, policy, CommandCode::PolicyNv, &[arguments.as_bytes(), name.as_bytes()]);
     Ok(())
 }
 
-/// TPM2_PolicyCounterTimer: compares with a marshalled TPMS_TIME_INFO.
-pub fn policy_counter_timer(call: &mut Call<'_>) -> Result<()> {
-    let operation = Operation::take(call)?;
-    call.end_of_parameters()?;
-    let session = call.handle(0);
+/// TPM2_PolicyCounterTimer (Part 3, 23.10): compares with a marshalled TPMS_TIME_INFO.
+pub fn policy_counter_timer(request: &mut Request<'_>) -> Result<()> {
+    let operation = Operation::take(request)?;
+    request.end_of_parameters()?;
+    let session = request.handle(0);
     // A trial leaves the comparison out, and nothing else: no policy may come of what could never be compared.
-    let time = call.state.clock.time_info().to_bytes();
+    let time = request.state.clock.time_info().to_bytes();
     let selected = operation.select(&time, ResponseCode::RANGE)?;
-    if !policy_of(call.state, session)?.1.trial {
+    if !policy_of(request.state, session)?.1.trial {
         operation.check(selected)?;
     }
-    let (algorithm, policy) = policy_of(call.state, session)?;
+    let (algorithm, policy) = policy_of(request.state, session)?;
     let arguments = operation.digest(algorithm, &[]);
     extend(algorithm, policy, CommandCode::PolicyCounterTimer, &[arguments.as_bytes()]);
     Ok(())
@@ -127,32 +131,32 @@ fn one_property(state: &State, capability: Capability, property: u32) -> Result<
     if found.is_empty() || found == next { Err(ResponseCode::VALUE.parameter(5)) } else { Ok(found) }
 }
 
-/// TPM2_PolicyCapability: compares with one marshalled capability.
-pub fn policy_capability(call: &mut Call<'_>) -> Result<()> {
-    let operation = Operation::take(call)?;
-    let capability: Capability = call.parameter()?;
-    let property: u32 = call.parameter()?;
-    call.end_of_parameters()?;
-    let session = call.handle(0);
-    if !policy_of(call.state, session)?.1.trial {
-        let value = one_property(call.state, capability, property)?;
+/// TPM2_PolicyCapability (Part 3, 23.23): compares with one marshalled capability.
+pub fn policy_capability(request: &mut Request<'_>) -> Result<()> {
+    let operation = Operation::take(request)?;
+    let capability: Capability = request.parameter()?;
+    let property: u32 = request.parameter()?;
+    request.end_of_parameters()?;
+    let session = request.handle(0);
+    if !policy_of(request.state, session)?.1.trial {
+        let value = one_property(request.state, capability, property)?;
         operation.check(operation.select(&value, ResponseCode::SIZE)?)?;
     }
-    let (algorithm, policy) = policy_of(call.state, session)?;
+    let (algorithm, policy) = policy_of(request.state, session)?;
     let named = [&capability.to_wire().to_be_bytes()[..], &property.to_be_bytes()];
     let arguments = operation.digest(algorithm, &named);
     extend(algorithm, policy, CommandCode::PolicyCapability, &[arguments.as_bytes()]);
     Ok(())
 }
 
-/// TPM2_PolicyAuthorizeNV: an index holds the approved policy.
-pub fn policy_authorize_nv(call: &mut Call<'_>) -> Result<()> {
-    let (authorizer, index, session) = (call.handle(0), call.handle(1), call.handle(2));
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, session)?;
+/// TPM2_PolicyAuthorizeNV (Part 3, 23.22): an index holds the approved policy.
+pub fn policy_authorize_nv(request: &mut Request<'_>) -> Result<()> {
+    let (authorizer, index, session) = (request.handle(0), request.handle(1), request.handle(2));
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, session)?;
     let digest = policy.digest.clone();
     if !policy.trial {
-        let contents = check_read(call.state, authorizer, index)?;
+        let contents = check_read(request.state, authorizer, index)?;
         let approved: TaggedDigest = Reader::new(&contents.data).read()?;
         if approved.hash != algorithm {
             return Err(ResponseCode::HASH);
@@ -161,8 +165,8 @@ pub fn policy_authorize_nv(call: &mut Call<'_>) -> Result<()> {
             return Err(ResponseCode::VALUE);
         }
     }
-    let name = call.state.name(index);
-    let (_, policy) = policy_of(call.state, session)?;
+    let name = request.state.name(index);
+    let (_, policy) = policy_of(request.state, session)?;
     policy.digest = Digest::zero(algorithm);
     extend(algorithm, policy, CommandCode::PolicyAuthorizeNv, &[name.as_bytes()]);
     Ok(())

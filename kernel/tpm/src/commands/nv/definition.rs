@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::call::Call;
 use crate::nv::NvIndex;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::Record;
 use crate::structures::attributes::NvAttributes as A;
@@ -22,20 +22,20 @@ const NV_INDEX: u8 = 0x01;
 const EXTERNAL_NV: u8 = 0x11;
 const PERMANENT_NV: u8 = 0x12;
 
-/// TPM2_NV_DefineSpace.
-pub fn define_space(call: &mut Call<'_>) -> Result<()> {
-    let auth: Auth = call.parameter()?;
-    let public = call.parameter_with(NvPublic::unmarshal_sized)?;
-    call.end_of_parameters()?;
-    define(call, &auth, public)
+/// TPM2_NV_DefineSpace (Part 3, 31.3).
+pub fn nv_define_space(request: &mut Request<'_>) -> Result<()> {
+    let auth: Auth = request.parameter()?;
+    let public = request.parameter_with(NvPublic::unmarshal_sized)?;
+    request.end_of_parameters()?;
+    define(request, &auth, public)
 }
 
-/// TPM2_NV_DefineSpace2: of the handle types only that of TPM2_NV_DefineSpace has indices here.
-pub fn define_space_2(call: &mut Call<'_>) -> Result<()> {
-    let auth: Auth = call.parameter()?;
-    let public = call.parameter_with(|reader| reader.sized_structure(unmarshal_public_2))?;
-    call.end_of_parameters()?;
-    define(call, &auth, public)
+/// TPM2_NV_DefineSpace2 (Part 3, 31.17): of the handle types only that of TPM2_NV_DefineSpace has indices here.
+pub fn nv_define_space_2(request: &mut Request<'_>) -> Result<()> {
+    let auth: Auth = request.parameter()?;
+    let public = request.parameter_with(|reader| reader.sized_structure(unmarshal_public_2))?;
+    request.end_of_parameters()?;
+    define(request, &auth, public)
 }
 
 /// TPMT_NV_PUBLIC_2 of an index: TPM_RC_HANDLE for the types without indices, TPM_RC_SELECTOR for what is no type.
@@ -47,8 +47,8 @@ fn unmarshal_public_2(reader: &mut Reader<'_>) -> Result<NvPublic> {
     }
 }
 
-fn define(call: &mut Call<'_>, auth: &Auth, public: NvPublic) -> Result<()> {
-    let creator = call.handle(0);
+fn define(request: &mut Request<'_>, auth: &Auth, public: NvPublic) -> Result<()> {
+    let creator = request.handle(0);
     if !public.policy.is_empty() && public.policy.len() != public.name_hash.digest_bytes() {
         return Err(ResponseCode::SIZE.parameter(2));
     }
@@ -56,7 +56,7 @@ fn define(call: &mut Call<'_>, auth: &Auth, public: NvPublic) -> Result<()> {
     if auth.len() > public.name_hash.digest_bytes() {
         return Err(ResponseCode::SIZE.parameter(1));
     }
-    if creator == Handle::PLATFORM && !call.state.hierarchies.platform_nv_enabled {
+    if creator == Handle::PLATFORM && !request.state.hierarchies.platform_nv_enabled {
         return Err(ResponseCode::HIERARCHY.handle(1));
     }
     let nv_type = public.attributes.nv_type().ok_or(ResponseCode::ATTRIBUTES.parameter(2))?;
@@ -72,17 +72,17 @@ fn define(call: &mut Call<'_>, auth: &Auth, public: NvPublic) -> Result<()> {
     if usize::from(public.data_bytes) > MAX_NV_BUFFER_BYTES && public.attributes.has(A::WRITE_ALL) {
         return Err(ResponseCode::SIZE.parameter(2));
     }
-    if call.state.nv.indices.contains_key(&public.index) {
+    if request.state.nv.indices.contains_key(&public.index) {
         return Err(ResponseCode::NV_DEFINED);
     }
-    if !call.state.nv.has_room_for(usize::from(public.data_bytes)) {
+    if !request.state.nv.has_room_for(usize::from(public.data_bytes)) {
         return Err(ResponseCode::NV_SPACE);
     }
     let handle = public.index;
     let erased = if nv_type == NvType::Ordinary { ERASED } else { 0 };
     let data: Vec<u8> = alloc::vec![erased; usize::from(public.data_bytes)];
-    call.state.nv.indices.insert(handle, NvIndex { public, auth, data });
-    call.state.mark(Record::Entity(handle));
+    request.state.nv.indices.insert(handle, NvIndex { public, auth, data });
+    request.state.mark(Record::Entity(handle));
     Ok(())
 }
 
@@ -112,34 +112,34 @@ fn check_attributes(public: &NvPublic, nv_type: NvType) -> Result<()> {
     if refused { Err(ResponseCode::ATTRIBUTES) } else { Ok(()) }
 }
 
-/// TPM2_NV_UndefineSpace.
-pub fn undefine_space(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let (owner, handle) = (call.handle(0), call.handle(1));
-    let index = super::index_mut(call, handle)?;
+/// TPM2_NV_UndefineSpace (Part 3, 31.4).
+pub fn nv_undefine_space(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let (owner, handle) = (request.handle(0), request.handle(1));
+    let index = super::index_mut(request, handle)?;
     if index.has(A::POLICY_DELETE) {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
     if owner == Handle::OWNER && index.has(A::PLATFORM_CREATE) {
         return Err(ResponseCode::NV_AUTHORIZATION);
     }
-    call.state.undefine(handle);
+    request.state.undefine(handle);
     Ok(())
 }
 
-/// TPM2_NV_UndefineSpaceSpecial: the index's policy has been checked.
-pub fn undefine_space_special(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let handle = call.handle(0);
-    if !super::index_mut(call, handle)?.has(A::POLICY_DELETE) {
+/// TPM2_NV_UndefineSpaceSpecial (Part 3, 31.5): the index's policy has been checked.
+pub fn nv_undefine_space_special(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let handle = request.handle(0);
+    if !super::index_mut(request, handle)?.has(A::POLICY_DELETE) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
-    call.state.undefine(handle);
+    request.state.undefine(handle);
     Ok(())
 }
 
-/// TPM2_NV_ReadPublic2.
-pub fn read_public_2(call: &mut Call<'_>) -> Result<()> {
+/// TPM2_NV_ReadPublic2 (Part 3, 31.18).
+pub fn nv_read_public_2(request: &mut Request<'_>) -> Result<()> {
     struct Public2(NvPublic);
     impl Marshal for Public2 {
         fn marshal(&self, out: &mut Vec<u8>) {
@@ -147,11 +147,11 @@ pub fn read_public_2(call: &mut Call<'_>) -> Result<()> {
             self.0.marshal(out);
         }
     }
-    call.end_of_parameters()?;
-    let handle = call.handle(0);
-    let public = super::index_mut(call, handle)?.public.clone();
-    put_sized_structure(&mut call.response, &Public2(public));
-    let name = call.state.name(handle);
-    call.answer(&name);
+    request.end_of_parameters()?;
+    let handle = request.handle(0);
+    let public = super::index_mut(request, handle)?.public.clone();
+    put_sized_structure(&mut request.response, &Public2(public));
+    let name = request.state.name(handle);
+    request.answer(&name);
     Ok(())
 }

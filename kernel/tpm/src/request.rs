@@ -9,10 +9,10 @@ use crate::structures::limits::HANDLES_IN_A_COMMAND;
 use crate::wire::{Marshal, Reader, Result, Unmarshal, put_sized};
 
 /// Carries a command out. Errors are numbered already.
-pub type Handler = fn(&mut Call<'_>) -> Result<()>;
+pub type Handler = fn(&mut Request<'_>) -> Result<()>;
 
 /// A command whose handles are loaded and authorized, and whose parameters are decrypted.
-pub struct Call<'a> {
+pub struct Request<'a> {
     pub state: &'a mut State,
     pub locality: u8,
     handles: [Handle; HANDLES_IN_A_COMMAND],
@@ -24,7 +24,7 @@ pub struct Call<'a> {
     pub response: Vec<u8>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> Request<'a> {
     pub const fn new(
         state: &'a mut State,
         locality: u8,

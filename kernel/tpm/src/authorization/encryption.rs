@@ -1,9 +1,9 @@
 //! Parameter encryption: Part 1, section on session-based encryption.
 
-use super::Session;
 use crate::crypto::kdf::{kdfa, xor_obfuscation};
 use crate::crypto::symmetric::{Aes, CipherMode};
 use crate::response_code::ResponseCode;
+use crate::session::Session;
 use crate::structures::algorithms::SymmetricDefinition;
 use crate::wire::{Reader, Result, Secret};
 

@@ -7,11 +7,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{Record, State};
 use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::crypto::random::{Drbg, INSTANTIATE_BYTES};
 use crate::engine::Tpm;
 use crate::platform::Platform;
+use crate::state::{Record, State};
 use crate::wire::{Marshal, Reader, Secret, equal_in_constant_time};
 
 const MAGIC: [u8; 8] = *b"vouchTPM";

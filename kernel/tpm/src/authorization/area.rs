@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::Sessions;
-use crate::command_table::{Command, DECRYPT, ENCRYPT, Role};
+use crate::command::{Command, DECRYPT, ENCRYPT, Role};
 use crate::response_code::ResponseCode;
+use crate::session::Sessions;
 use crate::state::State;
 use crate::structures::algorithms::SymmetricDefinition;
 use crate::structures::attributes::SessionAttributes;

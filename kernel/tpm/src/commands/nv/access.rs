@@ -1,6 +1,6 @@
 //! Who may read and write an index: Part 3, NvReadAccessChecks() and NvWriteAccessChecks().
 
-use super::NvIndex;
+use crate::nv::NvIndex;
 use crate::response_code::ResponseCode;
 use crate::state::State;
 use crate::structures::attributes::NvAttributes;

@@ -4,16 +4,16 @@
 //! only computes the digest. `proofs` holds the steps that somebody else authorizes (a signature, a secret, a ticket),
 //! `comparisons` those that compare something the TPM knows, this file the rest.
 
-mod comparisons;
-mod proofs;
+pub mod comparisons;
+pub mod proofs;
 
 use alloc::vec::Vec;
 
-use crate::call::{Call, Handler};
-use crate::command_table::{self, CommandCode};
-use crate::commands::objects::TICKET_HASH;
+use crate::command::{self, CommandCode};
+use crate::commands::object::TICKET_HASH;
 use crate::crypto::hash::{Digest, HashAlgorithm, hash};
 use crate::object::protection::ticket_digest;
+use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::session::{Constraint, PolicyState, Session};
 use crate::state::State;
@@ -23,32 +23,6 @@ use crate::structures::handles::Handle;
 use crate::structures::pcr_selection::PcrSelectionList;
 use crate::structures::tickets::{Ticket, tag};
 use crate::wire::{Marshal, Reader, Result, equal_in_constant_time};
-
-/// The commands of this chapter.
-pub const HANDLERS: &[(CommandCode, Handler)] = &[
-    (CommandCode::PolicySigned, proofs::policy_signed),
-    (CommandCode::PolicySecret, proofs::policy_secret),
-    (CommandCode::PolicyTicket, proofs::policy_ticket),
-    (CommandCode::PolicyOr, policy_or),
-    (CommandCode::PolicyPcr, policy_pcr),
-    (CommandCode::PolicyLocality, policy_locality),
-    (CommandCode::PolicyNv, comparisons::policy_nv),
-    (CommandCode::PolicyCounterTimer, comparisons::policy_counter_timer),
-    (CommandCode::PolicyCommandCode, policy_command_code),
-    (CommandCode::PolicyPhysicalPresence, policy_physical_presence),
-    (CommandCode::PolicyCpHash, policy_cp_hash),
-    (CommandCode::PolicyNameHash, policy_name_hash),
-    (CommandCode::PolicyDuplicationSelect, policy_duplication_select),
-    (CommandCode::PolicyAuthorize, policy_authorize),
-    (CommandCode::PolicyAuthValue, policy_auth_value),
-    (CommandCode::PolicyPassword, policy_password),
-    (CommandCode::PolicyGetDigest, policy_get_digest),
-    (CommandCode::PolicyNvWritten, policy_nv_written),
-    (CommandCode::PolicyTemplate, policy_template),
-    (CommandCode::PolicyCapability, comparisons::policy_capability),
-    (CommandCode::PolicyAuthorizeNv, comparisons::policy_authorize_nv),
-    (CommandCode::PolicyParameters, policy_parameters),
-];
 
 /// Most digests of TPM2_PolicyOR come with at least two branches: fewer would be no choice.
 const LEAST_BRANCHES: usize = 2;
@@ -84,11 +58,11 @@ fn extend_by_name(
     policy.digest = digest;
 }
 
-/// TPM2_PolicyOR: the digest so far must be one of the branches.
-fn policy_or(call: &mut Call<'_>) -> Result<()> {
-    let branches = call.parameter_with(|reader| DigestList::unmarshal_at_least(reader, LEAST_BRANCHES))?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyOR (Part 3, 23.6): the digest so far must be one of the branches.
+pub fn policy_or(request: &mut Request<'_>) -> Result<()> {
+    let branches = request.parameter_with(|reader| DigestList::unmarshal_at_least(reader, LEAST_BRANCHES))?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     let is_branch =
         |branch: &DigestBuffer| equal_in_constant_time(branch.as_bytes(), policy.digest.as_bytes());
     if !policy.trial && !branches.0.iter().any(is_branch) {
@@ -100,16 +74,16 @@ fn policy_or(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_PolicyPCR.
-fn policy_pcr(call: &mut Call<'_>) -> Result<()> {
-    let expected: DigestBuffer = call.parameter()?;
-    let selection: PcrSelectionList = call.parameter()?;
-    call.end_of_parameters()?;
-    let algorithm = call.state.policy_session(call.handle(0))?.hash;
-    let selection = call.state.pcrs.filter(&selection);
-    let counter = call.state.pcrs.update_counter;
-    let mut digest = DigestBuffer::from(call.state.pcrs.digest(algorithm, &selection).as_bytes());
-    let (_, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyPCR (Part 3, 23.7).
+pub fn policy_pcr(request: &mut Request<'_>) -> Result<()> {
+    let expected: DigestBuffer = request.parameter()?;
+    let selection: PcrSelectionList = request.parameter()?;
+    request.end_of_parameters()?;
+    let algorithm = request.state.policy_session(request.handle(0))?.hash;
+    let selection = request.state.pcrs.filter(&selection);
+    let counter = request.state.pcrs.update_counter;
+    let mut digest = DigestBuffer::from(request.state.pcrs.digest(algorithm, &selection).as_bytes());
+    let (_, policy) = policy_of(request.state, request.handle(0))?;
     if policy.trial {
         if !expected.is_empty() {
             digest = expected;
@@ -127,12 +101,12 @@ fn policy_pcr(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_PolicyLocality: localities can only become fewer.
-fn policy_locality(call: &mut Call<'_>) -> Result<()> {
-    let Locality(wanted) = call.parameter()?;
-    call.end_of_parameters()?;
+/// TPM2_PolicyLocality (Part 3, 23.8): localities can only become fewer.
+pub fn policy_locality(request: &mut Request<'_>) -> Result<()> {
+    let Locality(wanted) = request.parameter()?;
+    request.end_of_parameters()?;
     let refused = ResponseCode::RANGE.parameter(1);
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     let remaining = match (policy.locality, wanted) {
         (_, 0) => return Err(refused),
         (0, wanted) => wanted,
@@ -148,15 +122,15 @@ fn policy_locality(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_PolicyCommandCode.
-fn policy_command_code(call: &mut Call<'_>) -> Result<()> {
-    let code: u32 = call.parameter()?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyCommandCode (Part 3, 23.11).
+pub fn policy_command_code(request: &mut Request<'_>) -> Result<()> {
+    let code: u32 = request.parameter()?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     if policy.command_code.is_some_and(|before| before != code) {
         return Err(ResponseCode::VALUE.parameter(1));
     }
-    if command_table::find(code).is_none() {
+    if command::find(code).is_none() {
         return Err(ResponseCode::POLICY_CC.parameter(1));
     }
     policy.command_code = Some(code);
@@ -164,10 +138,10 @@ fn policy_command_code(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_PolicyPhysicalPresence.
-fn policy_physical_presence(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyPhysicalPresence (Part 3, 23.12).
+pub fn policy_physical_presence(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     policy.physical_presence_needed = true;
     extend(algorithm, policy, CommandCode::PolicyPhysicalPresence, &[]);
     Ok(())
@@ -188,44 +162,44 @@ fn constrain(policy: &mut PolicyState, constraint: Constraint, repeatable: bool)
     Ok(())
 }
 
-/// TPM2_PolicyCpHash.
-fn policy_cp_hash(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyCpHash (Part 3, 23.13).
+pub fn policy_cp_hash(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     check_digest_size(algorithm, &digest)?;
     constrain(policy, Constraint::CpHash(digest.clone()), true)?;
     extend(algorithm, policy, CommandCode::PolicyCpHash, &[digest.as_bytes()]);
     Ok(())
 }
 
-/// TPM2_PolicyNameHash.
-fn policy_name_hash(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyNameHash (Part 3, 23.14).
+pub fn policy_name_hash(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     check_digest_size(algorithm, &digest)?;
     constrain(policy, Constraint::NameHash(digest.clone()), false)?;
     extend(algorithm, policy, CommandCode::PolicyNameHash, &[digest.as_bytes()]);
     Ok(())
 }
 
-/// TPM2_PolicyParameters.
-fn policy_parameters(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyParameters (Part 3, 23.24).
+pub fn policy_parameters(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     check_digest_size(algorithm, &digest)?;
     constrain(policy, Constraint::ParametersHash(digest.clone()), false)?;
     extend(algorithm, policy, CommandCode::PolicyParameters, &[digest.as_bytes()]);
     Ok(())
 }
 
-/// TPM2_PolicyTemplate: here the constraint is looked at before the size.
-fn policy_template(call: &mut Call<'_>) -> Result<()> {
-    let digest: DigestBuffer = call.parameter()?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyTemplate (Part 3, 23.21): here the constraint is looked at before the size.
+pub fn policy_template(request: &mut Request<'_>) -> Result<()> {
+    let digest: DigestBuffer = request.parameter()?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     let constraint = Constraint::TemplateHash(digest.clone());
     match &policy.constraint {
         Constraint::None => {}
@@ -239,13 +213,13 @@ fn policy_template(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_PolicyDuplicationSelect.
-fn policy_duplication_select(call: &mut Call<'_>) -> Result<()> {
-    let object: Name = call.parameter()?;
-    let new_parent: Name = call.parameter()?;
-    let include_object: bool = call.parameter()?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyDuplicationSelect (Part 3, 23.15).
+pub fn policy_duplication_select(request: &mut Request<'_>) -> Result<()> {
+    let object: Name = request.parameter()?;
+    let new_parent: Name = request.parameter()?;
+    let include_object: bool = request.parameter()?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     if policy.constraint != Constraint::None {
         return Err(ResponseCode::CPHASH);
     }
@@ -261,21 +235,21 @@ fn policy_duplication_select(call: &mut Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// TPM2_PolicyAuthorize: a policy that a key has approved of becomes one that names only the key.
-fn policy_authorize(call: &mut Call<'_>) -> Result<()> {
-    let approved: DigestBuffer = call.parameter()?;
-    let reference: DigestBuffer = call.parameter()?;
-    let key_name: Name = call.parameter()?;
-    let ticket = call.parameter_with(Ticket::unmarshal_verified)?;
-    call.end_of_parameters()?;
-    let (_, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyAuthorize (Part 3, 23.16): a policy that a key has approved of becomes one that names only the key.
+pub fn policy_authorize(request: &mut Request<'_>) -> Result<()> {
+    let approved: DigestBuffer = request.parameter()?;
+    let reference: DigestBuffer = request.parameter()?;
+    let key_name: Name = request.parameter()?;
+    let ticket = request.parameter_with(Ticket::unmarshal_verified)?;
+    request.end_of_parameters()?;
+    let (_, policy) = policy_of(request.state, request.handle(0))?;
     if !policy.trial {
         if !equal_in_constant_time(policy.digest.as_bytes(), approved.as_bytes()) {
             return Err(ResponseCode::VALUE.parameter(1));
         }
-        check_approval(call.state, &approved, &reference, &key_name, &ticket)?;
+        check_approval(request.state, &approved, &reference, &key_name, &ticket)?;
     }
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     policy.digest = Digest::zero(algorithm);
     extend_by_name(algorithm, policy, CommandCode::PolicyAuthorize, &key_name, &reference);
     Ok(())
@@ -308,38 +282,38 @@ pub fn verified_ticket(state: &State, hierarchy: Handle, digest: &[u8], key_name
     Ticket { tag, hierarchy, digest: DigestBuffer::from(digest.as_bytes()) }
 }
 
-/// TPM2_PolicyAuthValue.
-fn policy_auth_value(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyAuthValue (Part 3, 23.17).
+pub fn policy_auth_value(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     (policy.auth_value_needed, policy.password_needed) = (true, false);
     extend(algorithm, policy, CommandCode::PolicyAuthValue, &[]);
     Ok(())
 }
 
-/// TPM2_PolicyPassword: the digest is that of TPM2_PolicyAuthValue.
-fn policy_password(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyPassword (Part 3, 23.18): the digest is that of TPM2_PolicyAuthValue.
+pub fn policy_password(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     (policy.auth_value_needed, policy.password_needed) = (false, true);
     extend(algorithm, policy, CommandCode::PolicyAuthValue, &[]);
     Ok(())
 }
 
-/// TPM2_PolicyGetDigest.
-fn policy_get_digest(call: &mut Call<'_>) -> Result<()> {
-    call.end_of_parameters()?;
-    let (_, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyGetDigest (Part 3, 23.19).
+pub fn policy_get_digest(request: &mut Request<'_>) -> Result<()> {
+    request.end_of_parameters()?;
+    let (_, policy) = policy_of(request.state, request.handle(0))?;
     let digest = DigestBuffer::from(policy.digest.as_bytes());
-    call.answer(&digest);
+    request.answer(&digest);
     Ok(())
 }
 
-/// TPM2_PolicyNvWritten.
-fn policy_nv_written(call: &mut Call<'_>) -> Result<()> {
-    let written: bool = call.parameter()?;
-    call.end_of_parameters()?;
-    let (algorithm, policy) = policy_of(call.state, call.handle(0))?;
+/// TPM2_PolicyNvWritten (Part 3, 23.20).
+pub fn policy_nv_written(request: &mut Request<'_>) -> Result<()> {
+    let written: bool = request.parameter()?;
+    request.end_of_parameters()?;
+    let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     if policy.nv_written.is_some_and(|before| before != written) {
         return Err(ResponseCode::VALUE.parameter(1));
     }

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 use super::area::{Area, Used};
-use super::authorize::Request;
+use super::checks::Subject;
 use super::encryption::{Direction, transform};
-use crate::command_table::{CommandCode, NO_SESSIONS};
+use crate::command::{CommandCode, NO_SESSIONS};
 use crate::crypto::hash::{Digest, HashAlgorithm, hash};
 use crate::crypto::hmac::Hmac;
 use crate::crypto::random::Random;
@@ -22,13 +22,13 @@ pub struct AuditHashes {
 
 impl AuditHashes {
     /// Takes the hashes that auditing will need.
-    pub fn before(request: &Request<'_>, state: &State, area: &Area) -> Self {
+    pub fn before(subject: &Subject<'_>, state: &State, area: &Area) -> Self {
         let audit = area.sessions.iter().find(|used| used.has(SessionAttributes::AUDIT));
         let session = audit.and_then(|used| state.sessions.get(used.handle));
-        let audited = state.audit.commands.contains(&request.command.code.to_wire());
+        let audited = state.audit.commands.contains(&subject.command.code.to_wire());
         Self {
-            session: session.map(|session| request.cp_hash(state, session.hash)),
-            command: audited.then(|| request.cp_hash(state, state.audit.hash)),
+            session: session.map(|session| subject.cp_hash(state, session.hash)),
+            command: audited.then(|| subject.cp_hash(state, state.audit.hash)),
         }
     }
 }
@@ -163,6 +163,6 @@ fn respond(state: &mut State, used: &Used, out: &mut Vec<u8>, rp_hash: impl Fn(H
 }
 
 /// Whether commands with these attributes leave the exclusive audit session alone.
-pub const fn leaves_exclusive_audit(command: &crate::command_table::Command) -> bool {
+pub const fn leaves_exclusive_audit(command: &crate::command::Command) -> bool {
     command.has(NO_SESSIONS)
 }
