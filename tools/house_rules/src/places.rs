@@ -71,7 +71,12 @@ pub const PLACES: &[Place] = &[
         uses: &["boot_handoff", "hardware", "snp_abi"],
         kind: Kind::Wiring,
     },
-    Place { name: "differential", folder: "tests/differential", uses: &["tpm", "tpm_simulator"], kind: Kind::Host },
+    Place {
+        name: "differential",
+        folder: "tests/differential",
+        uses: &["tpm", "tpm_simulator"],
+        kind: Kind::Host,
+    },
     Place { name: "end_to_end", folder: "tests/end_to_end", uses: &[], kind: Kind::Host },
     Place {
         name: "fuzz",
