@@ -1,24 +1,27 @@
 //! The certificate table of an extended guest request: GUIDs, offsets, blobs (AMD 56421, "extended guest request").
+//!
+//! Its GUIDs stand in network order, as hosts write them (`sev` and `go-sev-guest` read and write them so; a table from a real
+//! Genoa host begins `c0 b4 06 a4`), unlike those of the SVSM's manifest.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, little_endian};
 
-use crate::guid::Guid;
+use crate::guid::NetworkGuid;
 
 /// The chip's endorsement key.
-pub const VCEK: Guid = Guid::new(0x63da_758d, 0xe664, 0x4564, 0xadc5, 0xf4b9_3be8_accd);
+pub const VCEK: NetworkGuid = NetworkGuid::new(0x63da_758d_e664_4564_adc5_f4b9_3be8_accd);
 /// The cloud's endorsement key.
-pub const VLEK: Guid = Guid::new(0xa807_4bc2, 0xa25a, 0x483e, 0xaae6, 0x39c0_45a0_b8a1);
+pub const VLEK: NetworkGuid = NetworkGuid::new(0xa807_4bc2_a25a_483e_aae6_39c0_45a0_b8a1);
 /// The key that signs VCEKs (or VLEKs).
-pub const ASK: Guid = Guid::new(0x4ab7_b379, 0xbbac, 0x4fe4, 0xa02f, 0x05ae_f327_c782);
+pub const ASK: NetworkGuid = NetworkGuid::new(0x4ab7_b379_bbac_4fe4_a02f_05ae_f327_c782);
 /// AMD's root key.
-pub const ARK: Guid = Guid::new(0xc0b4_06a4, 0xa803, 0x4952, 0x9743, 0x3fb6_014c_d0ae);
+pub const ARK: NetworkGuid = NetworkGuid::new(0xc0b4_06a4_a803_4952_9743_3fb6_014c_d0ae);
 
 /// One row of the table; a row of zeros ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct CertificateEntry {
     /// What the blob is.
-    pub guid: Guid,
+    pub guid: NetworkGuid,
     /// Where the blob starts, from the start of the table.
     pub offset: little_endian::U32,
     /// Bytes of the blob.
@@ -34,7 +37,7 @@ pub enum InvalidCertificateTable {
     /// The table has no end inside the buffer.
     Unterminated,
     /// A blob lies outside the buffer.
-    OutOfBounds(Guid),
+    OutOfBounds(NetworkGuid),
     /// The buffer is too small; so many bytes are needed.
     BufferTooSmall(usize),
 }
@@ -57,7 +60,7 @@ impl<'a> CertificateTable<'a> {
             .map_err(|_| InvalidCertificateTable::Unterminated)?;
         let end = rows
             .iter()
-            .position(|row| row.guid == Guid::ZERO)
+            .position(|row| row.guid == NetworkGuid::ZERO)
             .ok_or(InvalidCertificateTable::Unterminated)?;
         let rows = rows.get(..end).unwrap_or_default();
         let table = Self { buffer, rows };
@@ -68,14 +71,14 @@ impl<'a> CertificateTable<'a> {
     }
 
     /// The rows with their blobs.
-    pub fn iter(&self) -> impl Iterator<Item = (Guid, &'a [u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (NetworkGuid, &'a [u8])> {
         let table = *self;
         self.rows.iter().filter_map(move |row| Some((row.guid, table.blob(row)?)))
     }
 
     /// The blob of the first row with this GUID.
     #[must_use]
-    pub fn find(&self, guid: Guid) -> Option<&'a [u8]> {
+    pub fn find(&self, guid: NetworkGuid) -> Option<&'a [u8]> {
         self.iter().find(|(found, _)| *found == guid).map(|(_, blob)| blob)
     }
 
@@ -94,7 +97,10 @@ impl<'a> CertificateTable<'a> {
 ///
 /// # Errors
 /// [`InvalidCertificateTable::BufferTooSmall`] with the size needed; the buffer is then unchanged.
-pub fn write_table(blobs: &[(Guid, &[u8])], buffer: &mut [u8]) -> Result<usize, InvalidCertificateTable> {
+pub fn write_table(
+    blobs: &[(NetworkGuid, &[u8])],
+    buffer: &mut [u8],
+) -> Result<usize, InvalidCertificateTable> {
     let header = blobs.len().saturating_add(1).saturating_mul(ENTRY_BYTES);
     let needed = blobs.iter().fold(header, |sum, (_, blob)| sum.saturating_add(blob.len()));
     let too_small = InvalidCertificateTable::BufferTooSmall(needed);

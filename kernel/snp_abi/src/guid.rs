@@ -1,4 +1,5 @@
-//! GUIDs in the mixed-endian form of UEFI and the SVSM specification (RFC 4122 with little-endian fields).
+//! GUIDs in their two forms: mixed-endian, as UEFI and the SVSM specification have them (RFC 4122 with little-endian fields), and
+//! in network order, as a certificate table has them. Two types, so that neither is taken for the other.
 
 use core::fmt;
 
@@ -12,9 +13,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct Guid(pub [u8; 16]);
 
 impl Guid {
-    /// All zero: ends a certificate table.
-    pub const ZERO: Self = Self([0; 16]);
-
     /// From the five groups of the written form, for instance `63da758d-e664-4564-adc5-f4b93be8accd`; of the last
     /// group the lower 48 bits count.
     #[must_use]
@@ -36,5 +34,35 @@ impl fmt::Display for Guid {
         let d = u16::from_be_bytes([d0, d1]);
         let e = u64::from_be_bytes([0, 0, e0, e1, e2, e3, e4, e5]);
         write!(formatter, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    }
+}
+
+/// A GUID in network order: its 16 bytes as RFC 4122 and the written form have them.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(transparent)]
+pub struct NetworkGuid(pub [u8; 16]);
+
+impl NetworkGuid {
+    /// All zero: ends a certificate table.
+    pub const ZERO: Self = Self([0; 16]);
+
+    /// From the written form without its hyphens, as a number.
+    #[must_use]
+    pub const fn new(written: u128) -> Self {
+        Self(written.to_be_bytes())
+    }
+}
+
+impl fmt::Display for NetworkGuid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                formatter.write_str("-")?;
+            }
+            write!(formatter, "{byte:02x}")?;
+        }
+        Ok(())
     }
 }

@@ -6,7 +6,6 @@ use snp_abi::guest_message::{
     ExpectedMessage, InvalidHeader, KeyRequest, KeyResponse, MessageHeader, MessageStatus, MessageType,
     ReportRequest, ReportResponseHeader, TSC_INFORMATION_REQUEST_BYTES, TscInformationResponse, nonce,
 };
-use snp_abi::guid::Guid;
 use snp_abi::report::{
     AttestationReport, FirmwareVersion, InvalidReport, KeyInformation, PlatformInformation, SigningKey,
 };
@@ -213,12 +212,33 @@ fn a_version_5_report_carries_tcbs_and_mitigation_vectors() {
 }
 
 #[test]
-fn guids_are_mixed_endian() {
+fn guids_of_a_certificate_table_are_in_network_order() {
     assert_eq!(
         certificates::VCEK.0,
-        [0x8d, 0x75, 0xda, 0x63, 0x64, 0xe6, 0x64, 0x45, 0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd]
+        [0x63, 0xda, 0x75, 0x8d, 0xe6, 0x64, 0x45, 0x64, 0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd]
     );
     assert_eq!(certificates::ARK.to_string(), "c0b406a4-a803-4952-9743-3fb6014cd0ae");
+}
+
+/// The rows that a Genoa host gave to its guest (the `auxblob` of Veraison's test evidence `sevsnp-tsm-report.json`).
+#[test]
+fn the_table_of_a_real_host_is_read() {
+    #[rustfmt::skip]
+    let rows = [
+        0xc0, 0xb4, 0x06, 0xa4, 0xa8, 0x03, 0x49, 0x52, 0x97, 0x43, 0x3f, 0xb6, 0x01, 0x4c, 0xd0, 0xae,
+        0x60, 0x00, 0x00, 0x00, 0xe5, 0x08, 0x00, 0x00,
+        0x4a, 0xb7, 0xb3, 0x79, 0xbb, 0xac, 0x4f, 0xe4, 0xa0, 0x2f, 0x05, 0xae, 0xf3, 0x27, 0xc7, 0x82,
+        0x45, 0x09, 0x00, 0x00, 0x15, 0x09, 0x00, 0x00,
+        0x63, 0xda, 0x75, 0x8d, 0xe6, 0x64, 0x45, 0x64, 0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd,
+        0x5a, 0x12, 0x00, 0x00, 0x57, 0x07, 0x00, 0x00,
+    ];
+    let mut bytes = vec![0; 0x19B1];
+    bytes[..rows.len()].copy_from_slice(&rows);
+    let table = CertificateTable::parse(&bytes).unwrap();
+    let lengths: Vec<_> = table.iter().map(|(guid, blob)| (guid, blob.len())).collect();
+    let expected = [(certificates::ARK, 0x8E5), (certificates::ASK, 0x915), (certificates::VCEK, 0x757)];
+    assert_eq!(lengths, expected);
+    assert_eq!(table.ends().max(), Some(bytes.len()));
 }
 
 #[test]
@@ -256,7 +276,7 @@ fn hostile_certificate_tables_are_refused() {
     buffer[16..24].copy_from_slice(&[0xFF; 8]);
     assert_eq!(CertificateTable::parse(&buffer).err(), outside);
     for row in buffer.chunks_mut(24) {
-        row[..16].copy_from_slice(&Guid([7; 16]).0);
+        row[..16].copy_from_slice(&[7; 16]);
         row[16..].fill(0);
     }
     assert_eq!(CertificateTable::parse(&buffer).err(), Some(InvalidCertificateTable::Unterminated));

@@ -2,8 +2,9 @@
 //! chapter 7.
 //!
 //! REPORT_DATA is SHA-512 over nonce and manifest, the report is about VMPL0: who trusts the measurement knows that this
-//! firmware vouches for what the manifest says. A nonce has 1 to 64 bytes: the field allows any length, Linux passes on what
-//! its user gave, and a shorter nonce only weakens the freshness that its giver wants.
+//! firmware vouches for what the manifest says. Nothing marks the border between nonce and manifest in the hash, so that a nonce
+//! has exactly 64 bytes: with a shorter one, a guest could move the border and have a report about a manifest of its own
+//! (`kernel/doc/decisions/0021-nonces-of-64-bytes.md`).
 
 use crate::failure::{Failure, Refusal};
 use crate::guest_memory::GuestRange;
@@ -21,7 +22,7 @@ use snp_abi::svsm::attestation::{
 };
 use zerocopy::{FromZeros, IntoBytes};
 
-/// Longest nonce.
+/// Bytes of a nonce.
 const NONCE_BYTES: usize = 64;
 /// The version of a service's manifest that is published.
 const MANIFEST_VERSION: u32 = 0;
@@ -130,7 +131,7 @@ impl Places {
         let AttestServices { report, nonce, manifest, certificates } = operation;
         let NonceLocation { address, length, reserved } = *nonce;
         let length = usize::from(length);
-        if reserved != [0; 6] || !(1..=NONCE_BYTES).contains(&length) {
+        if reserved != [0; 6] || length != NONCE_BYTES {
             return Err(Refusal::InvalidParameter);
         }
         Ok(Self {

@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = PublicArea::parse(bytes);
     let _ = PublicArea::parse_sized(bytes);
     let _ = EventLog::parse(bytes);
-    let _ = manifest::endorsement_key(bytes);
+    let _ = manifest::read(bytes);
     if let Ok(text) = core::str::from_utf8(bytes) {
         let _ = Policy::parse(text);
     }

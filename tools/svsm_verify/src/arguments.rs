@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use svsm_verify::Nonce;
 use svsm_verify::vtpm::hash::HashAlgorithm;
-
-use crate::Nonce;
 
 /// Verifies that an SNP report vouches for a vTPM, and that a quote is rooted in it. Offline.
 ///
 /// Exit status: 0 verified (or done), 1 refused, 2 wrong usage, 3 a file that cannot be read, is malformed, or cannot be
-/// written.
+/// written, 4 verified under a test root that the policy names and the command line does not.
 #[derive(Parser)]
 #[command(
     name = "svsm-verify",
@@ -31,11 +30,11 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Action {
     /// Verify, then wrap a secret so that only the verified TPM can open it
-    Release(ReleaseArguments),
+    Release(Box<ReleaseArguments>),
     /// Challenge the guest to prove that its attestation key lives beside its endorsement key
     #[command(visible_alias = "make-credential")]
     Challenge(ChallengeArguments),
-    /// Print which certificates to download, and from where
+    /// Print which certificates and revocation list to download, and from where
     FetchCerts(FetchArguments),
     /// Write evidence as one JSON file
     Pack {
@@ -54,7 +53,7 @@ pub struct CheckArguments {
     /// The evidence: a directory, or a JSON file
     #[arg(long, value_name = "DIR|FILE")]
     pub evidence: PathBuf,
-    /// What was sent to the guest for this session, 1 to 64 bytes
+    /// What was sent to the guest for this session, exactly 64 bytes
     #[arg(long, value_name = "HEX")]
     pub nonce: Nonce,
     /// What is accepted
@@ -69,6 +68,9 @@ pub struct CheckArguments {
     /// What `challenge` kept; the guest's answer is part of the evidence
     #[arg(long, value_name = "FILE")]
     pub challenge: Option<PathBuf>,
+    /// A revocation list of AMD's, DER or PEM; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub crl: Vec<PathBuf>,
     /// Trust this root too: for emulated machines, proves nothing about hardware
     #[arg(long, value_name = "FILE")]
     pub test_root: Option<PathBuf>,

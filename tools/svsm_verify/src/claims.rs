@@ -41,11 +41,13 @@ checks! {
     ReportLayout = "report_layout", "Is it an attestation report of a version that is known?";
     CertificateChain = "certificate_chain", "Does the report's key lead to a pinned root?";
     CertificateValidity = "certificate_validity", "Are the certificates valid now?";
+    CertificateRevocation = "certificate_revocation", "Has the root not revoked the certificates?";
     ReportSignature = "report_signature", "Did that key sign this report?";
     SigningKey = "signing_key", "Is it a kind of key that is accepted, and not masked?";
     Product = "product", "Is it a processor that is accepted, and the one of the certificates?";
     CertifiedTcb = "certified_tcb", "Is the report's TCB the one that the key was derived for?";
     MinimumTcb = "minimum_tcb", "Is the TCB new enough?";
+    Platform = "platform", "Are processor and firmware set up as demanded?";
     ChipId = "chip_id", "Is it the chip, or the cloud, of the certificate?";
     GuestPolicy = "guest_policy", "Is the guest protected as demanded: no debugging, no migration?";
     Vmpl = "vmpl", "Did the most privileged level ask for the report?";
@@ -89,12 +91,18 @@ pub struct ClaimsSet {
     checks: Vec<Judged>,
     nonce: String,
     claims: Map<String, Value>,
+    is_under_test_root: bool,
 }
 
 impl ClaimsSet {
     /// Puts the parts together; claims are dropped unless every check is there and none failed.
-    pub(crate) fn new(checks: Vec<Judged>, nonce: String, claims: Map<String, Value>) -> Self {
-        let mut set = Self { checks, nonce, claims };
+    pub(crate) fn new(
+        checks: Vec<Judged>,
+        nonce: String,
+        claims: Map<String, Value>,
+        is_under_test_root: bool,
+    ) -> Self {
+        let mut set = Self { checks, nonce, claims, is_under_test_root };
         if !set.is_verified() {
             set.claims = Map::new();
         }
@@ -108,6 +116,12 @@ impl ClaimsSet {
             self.outcome(*check).is_some_and(|outcome| !matches!(outcome, Outcome::Failed(_)))
         };
         Check::ALL.iter().all(is_good)
+    }
+
+    /// Whether the chain of certificates ends at a test root: then nothing is proved about hardware.
+    #[must_use]
+    pub const fn is_under_test_root(&self) -> bool {
+        self.is_under_test_root
     }
 
     /// Every check, in the order of [`Check::ALL`].
@@ -147,6 +161,7 @@ impl ClaimsSet {
         json!({
             "format": FORMAT,
             "verified": self.is_verified(),
+            "test_root": self.is_under_test_root,
             "nonce": self.nonce,
             "checks": checks.collect::<Vec<_>>(),
             "claims": self.claims,
@@ -165,10 +180,11 @@ impl ClaimsSet {
                 Outcome::NotAsked(_) => "-",
             };
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{word:4}  {:21} {why}", judged.check.name());
+            let _ = writeln!(text, "{word:4}  {:22} {why}", judged.check.name());
         }
         let failed = self.checks.iter().filter(|judged| matches!(judged.outcome, Outcome::Failed(_))).count();
         let _ = match (self.is_verified(), failed) {
+            (true, _) if self.is_under_test_root => writeln!(text, "VERIFIED (TEST ROOT)"),
             (true, _) => writeln!(text, "VERIFIED"),
             (false, 1) => writeln!(text, "REFUSED: 1 check failed"),
             (false, _) => writeln!(text, "REFUSED: {failed} checks failed"),

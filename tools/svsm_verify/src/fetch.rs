@@ -3,7 +3,7 @@
 use snp_abi::report::{AttestationReport, InvalidReport, SigningKey};
 
 use crate::certificates::roots::Product;
-use crate::certificates::{Certificate, Endorsed, roots};
+use crate::certificates::{Certificate, Endorsed, chain, roots};
 use crate::reader::hex;
 
 /// The service.
@@ -14,9 +14,12 @@ const SERVICE: &str = "https://kdsintf.amd.com";
 pub struct Download {
     /// Where it is.
     pub address: String,
-    /// What to save it as in the evidence's `certs` folder.
+    /// What to save it as: certificates in the evidence's `certs` folder, [`LIST`] beside it, for `--crl`.
     pub file: &'static str,
 }
+
+/// The name of the revocation list.
+pub const LIST: &str = "crl.der";
 
 /// Why nothing can be said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,16 +47,18 @@ pub fn downloads(report: &[u8], product: Option<&Product>) -> Result<Vec<Downloa
     let named = report.generation().and_then(roots::product);
     let product = named.or(product).ok_or(CannotFetch::UnknownProduct)?;
     let name = product.name;
+    let list = |kind| Download { address: format!("{SERVICE}/{kind}/v1/{name}/crl"), file: LIST };
     match report.key_information.signing_key() {
         Some(SigningKey::Vcek) => Ok(vec![
             Download { address: vcek(&report, product)?, file: "vcek.der" },
             Download { address: format!("{SERVICE}/vcek/v1/{name}/cert_chain"), file: "cert_chain.pem" },
+            list("vcek"),
         ]),
         // The VLEK itself is given to the cloud, which hands it to its guests in the extended request.
-        Some(SigningKey::Vlek) => Ok(vec![Download {
-            address: format!("{SERVICE}/vlek/v1/{name}/cert_chain"),
-            file: "cert_chain.pem",
-        }]),
+        Some(SigningKey::Vlek) => Ok(vec![
+            Download { address: format!("{SERVICE}/vlek/v1/{name}/cert_chain"), file: "cert_chain.pem" },
+            list("vlek"),
+        ]),
         Some(SigningKey::None) | None => Err(CannotFetch::NoSigningKey),
     }
 }
@@ -79,14 +84,17 @@ fn vcek(report: &AttestationReport, product: &Product) -> Result<String, CannotF
     ))
 }
 
-/// Whether the evidence has the certificate of the report's key already.
+/// Whether the evidence has the certificate of the report's key, for its chip and its TCB, already.
 #[must_use]
 pub fn has_leaf(certificates: &[Certificate], report: &[u8]) -> bool {
     let Ok(report) = AttestationReport::parse(report) else { return false };
     let key = report.key_information.signing_key();
-    certificates.iter().any(|certificate| match (certificate.endorsed(), key) {
-        (Some(Endorsed::Chip(number)), Some(SigningKey::Vcek)) => report.chip_id.starts_with(&number),
-        (Some(Endorsed::Cloud(_)), Some(SigningKey::Vlek)) => true,
-        _ => false,
+    certificates.iter().any(|certificate| {
+        let is_kind = matches!(
+            (certificate.endorsed(), key),
+            (Some(Endorsed::Chip(_)), Some(SigningKey::Vcek))
+                | (Some(Endorsed::Cloud(_)), Some(SigningKey::Vlek))
+        );
+        is_kind && chain::fitness(certificate, &report) == chain::PERFECT
     })
 }

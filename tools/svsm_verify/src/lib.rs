@@ -6,11 +6,11 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use svsm_verify::{Check, Evidence, Policy, Question, verify};
+//! use svsm_verify::{Check, Evidence, Nonce, Policy, Question, verify};
 //!
 //! let policy = Policy::parse("version = 1").unwrap();
 //! let now = Duration::from_secs(1_790_000_000);
-//! let answer = verify(&Evidence::default(), &policy, &Question::new(b"nonce of this session", now));
+//! let answer = verify(&Evidence::default(), &policy, &Question::new(Nonce::new([7; 64]), now));
 //! assert!(!answer.is_verified());
 //! assert!(answer.refusal(Check::ReportLayout).is_some());
 //! ```
@@ -46,6 +46,7 @@ pub mod evidence;
 pub mod fetch;
 pub mod manifest;
 pub mod measurement;
+pub mod nonce;
 pub mod policy;
 pub mod reader;
 pub mod refusal;
@@ -56,6 +57,7 @@ mod verify;
 
 pub use claims::{Check, ClaimsSet, Outcome};
 pub use evidence::Evidence;
+pub use nonce::Nonce;
 pub use policy::Policy;
 pub use refusal::Refusal;
 pub use verify::{Activation, Question, verify};

@@ -1,7 +1,7 @@
 //! `svsm-verify`: the command line of the library.
 //!
 //! Exit status: 0 verified (or done), 1 refused, 2 wrong usage, 3 a file that cannot be read, is malformed, or cannot be
-//! written.
+//! written, 4 verified under a test root that nobody named on the command line.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -16,14 +16,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
+use svsm_verify::certificates::revocation::{self, RevocationList};
 use svsm_verify::certificates::roots::PRODUCTS;
 use svsm_verify::certificates::{Certificate, from_pem};
-use svsm_verify::evidence::{directory, json};
+use svsm_verify::evidence::{MAXIMUM_FILE_BYTES, directory, json, read_up_to};
 use svsm_verify::measurement::{self, ExpectedMeasurement};
-use svsm_verify::reader::from_hex;
 use svsm_verify::release::{Form, NotReleased, Released};
 use svsm_verify::vtpm::credential::Challenge;
-use svsm_verify::{Activation, ClaimsSet, Evidence, Policy, Question, fetch, release, verify};
+use svsm_verify::{Activation, ClaimsSet, Evidence, Nonce, Policy, Question, fetch, release, verify};
 
 use arguments::{Action, Arguments, ChallengeArguments, CheckArguments, FetchArguments, ReleaseArguments};
 
@@ -31,6 +31,8 @@ use arguments::{Action, Arguments, ChallengeArguments, CheckArguments, FetchArgu
 const REFUSED: u8 = 1;
 /// Exit status where a file is the problem.
 const UNREADABLE: u8 = 3;
+/// Exit status where evidence is good under a test root of the policy's.
+const UNDER_TEST_ROOT: u8 = 4;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -53,10 +55,11 @@ fn main() -> ExitCode {
 struct Input {
     evidence: Evidence,
     policy: Policy,
-    nonce: Vec<u8>,
+    nonce: Nonce,
     now: Duration,
     measurements: Vec<ExpectedMeasurement>,
     test_root: Option<Certificate>,
+    revocation_lists: Vec<RevocationList>,
     challenge: Option<Challenge>,
 }
 
@@ -74,6 +77,7 @@ impl Input {
                 measurement::of_image(&path.display().to_string(), &read(path)?, &policy.measurement);
             measurements.extend(of_image.map_err(|error| in_file(path, error))?);
         }
+        let revocation_lists = arguments.crl.iter().map(|path| read_list(path)).collect::<Result<_, _>>()?;
         let test_root = arguments.test_root.as_deref().map(read_root).transpose()?;
         let challenge = arguments.challenge.as_deref().map(read_challenge).transpose()?;
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -81,10 +85,11 @@ impl Input {
         Ok(Self {
             evidence,
             policy,
-            nonce: arguments.nonce.0.clone(),
+            nonce: arguments.nonce,
             now,
             measurements,
             test_root,
+            revocation_lists,
             challenge,
         })
     }
@@ -93,8 +98,9 @@ impl Input {
         Question {
             measurements: self.measurements.clone(),
             test_root: self.test_root.clone(),
+            revocation_lists: self.revocation_lists.clone(),
             activation: self.challenge.as_ref().map_or(Activation::None, Activation::Challenge),
-            ..Question::new(&self.nonce, self.now)
+            ..Question::new(self.nonce, self.now)
         }
     }
 }
@@ -103,11 +109,16 @@ fn check(arguments: &CheckArguments) -> Result<ExitCode, String> {
     let input = Input::read(arguments)?;
     let answer = verify(&input.evidence, &input.policy, &input.question());
     print_answer(&answer, arguments.json);
-    Ok(status(&answer))
+    Ok(status(&answer, arguments))
 }
 
-fn status(answer: &ClaimsSet) -> ExitCode {
-    if answer.is_verified() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) }
+/// Whoever names a test root on the command line knows what the answer is worth; whoever runs with somebody's policy may not.
+fn status(answer: &ClaimsSet, arguments: &CheckArguments) -> ExitCode {
+    match (answer.is_verified(), answer.is_under_test_root()) {
+        (false, _) => ExitCode::from(REFUSED),
+        (true, true) if arguments.test_root.is_none() => ExitCode::from(UNDER_TEST_ROOT),
+        (true, _) => ExitCode::SUCCESS,
+    }
 }
 
 fn print_answer(answer: &ClaimsSet, as_json: bool) {
@@ -132,7 +143,7 @@ fn release_secret(arguments: &ReleaseArguments) -> Result<ExitCode, String> {
             write_released(&released, &arguments.output)?;
             print_answer(&answer, arguments.check.json);
             eprintln!("svsm-verify: the wrapped secret is in {}", arguments.output.display());
-            Ok(ExitCode::SUCCESS)
+            Ok(status(&answer, &arguments.check))
         }
         Err(NotReleased::Refused(answer)) => {
             print_answer(&answer, arguments.check.json);
@@ -175,7 +186,8 @@ fn fetch_certificates(arguments: &FetchArguments) -> Result<ExitCode, String> {
         println!("# the evidence has the certificate of the report's key already");
     }
     for download in downloads {
-        println!("curl --fail --create-dirs --output certs/{} '{}'", download.file, download.address);
+        let folder = if download.file == fetch::LIST { "" } else { "certs/" };
+        println!("curl --fail --create-dirs --output {folder}{} '{}'", download.file, download.address);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -198,6 +210,11 @@ fn read_root(path: &Path) -> Result<Certificate, String> {
     }
 }
 
+fn read_list(path: &Path) -> Result<RevocationList, String> {
+    let bytes = read_at_most(path, revocation::MAXIMUM_BYTES)?;
+    RevocationList::read(&bytes).map_err(|error| in_file(path, error))
+}
+
 fn read_challenge(path: &Path) -> Result<Challenge, String> {
     Challenge::from_json(&read_text(path)?).ok_or_else(|| in_file(path, "this is no challenge"))
 }
@@ -206,12 +223,20 @@ fn in_file(path: &Path, error: impl std::fmt::Display) -> String {
     format!("{}: {error}", path.display())
 }
 
+/// Reads a file of the user's own, which may be a pipe, but has an end.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| in_file(path, error))
+    read_at_most(path, MAXIMUM_FILE_BYTES)
+}
+
+fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+    let read = std::fs::File::open(path).and_then(|file| read_up_to(file, limit));
+    let read = read.map_err(|error| in_file(path, error))?;
+    read.ok_or_else(|| in_file(path, format!("it has more than {limit} bytes")))
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| in_file(path, error))
+    String::from_utf8(read_at_most(path, svsm_verify::policy::MAXIMUM_BYTES)?)
+        .map_err(|_| in_file(path, "it is no text in UTF-8"))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
@@ -222,19 +247,4 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(bytes)).map_err(|error| in_file(path, error))
-}
-
-/// A nonce on the command line.
-#[derive(Debug, Clone)]
-struct Nonce(Vec<u8>);
-
-impl std::str::FromStr for Nonce {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match from_hex(text) {
-            Some(nonce) if (1..=64).contains(&nonce.len()) => Ok(Self(nonce)),
-            _ => Err("a nonce is 1 to 64 bytes in hexadecimal"),
-        }
-    }
 }

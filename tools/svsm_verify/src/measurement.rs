@@ -9,6 +9,8 @@ use crate::policy::MeasurementPolicy;
 pub struct ExpectedMeasurement {
     /// The digest.
     pub digest: [u8; 48],
+    /// The guest policy that the image asks for, if an image stands behind the digest. The digest does not cover it.
+    pub policy: Option<u64>,
     /// Where it comes from, for the result.
     pub source: String,
 }
@@ -25,6 +27,7 @@ pub fn of_image(
     let plan = LaunchPlan::of_bytes(image)?;
     let expected = policy.vcpus.iter().map(|vcpus| ExpectedMeasurement {
         digest: plan.digest(*vcpus, policy.cpu_signature),
+        policy: Some(plan.policy.0),
         source: format!("{name} with {vcpus} vCPUs"),
     });
     Ok(expected.collect())

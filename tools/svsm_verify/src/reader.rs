@@ -15,6 +15,9 @@ pub enum Malformed {
     /// A number has no meaning here.
     #[error("`{0}` is {1:#x}, which has no meaning here")]
     Unknown(&'static str, u32),
+    /// It is something else that is known.
+    #[error("it is {0}")]
+    Format(&'static str),
 }
 
 /// Reads fields from the front of a byte string.

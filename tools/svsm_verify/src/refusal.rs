@@ -4,8 +4,10 @@ use snp_abi::report::InvalidReport;
 use snp_abi::tcb::{Generation, TcbParts};
 
 use crate::certificates::chain::NoChain;
+use crate::certificates::revocation::Revocation;
 use crate::claims::Check;
 use crate::manifest::InvalidManifest;
+use crate::policy::MinimumFirmware;
 use crate::reader::{Malformed, hex};
 use crate::vtpm::credential::NotActivated;
 use crate::vtpm::hash::HashAlgorithm;
@@ -30,6 +32,12 @@ pub enum Refusal {
     /// No path to a root.
     #[error(transparent)]
     Chain(#[from] NoChain),
+    /// A revocation list does not clear the chain.
+    #[error(transparent)]
+    Revocation(#[from] Revocation),
+    /// Something that has no meaning in this version is set.
+    #[error("the {0} has something set that has no meaning in its version")]
+    Reserved(&'static str),
     /// A certificate is not valid at the time of the check.
     #[error("the certificate `{0}` is not valid at the time of this check")]
     Expired(String),
@@ -60,6 +68,29 @@ pub enum Refusal {
     /// The TCB is older than the policy's minimum.
     #[error("the {0} TCB is {found}, older than the minimum {minimum}", found = tcb(.1), minimum = tcb(.2))]
     OldTcb(&'static str, TcbParts, TcbParts),
+    /// The platform has bits that nobody knows here.
+    #[error(
+        "the platform information has the unknown bits {0:#x}; `allow_unknown` in [platform] lets them pass"
+    )]
+    UnknownPlatform(u64),
+    /// A bit of the platform information is not as demanded.
+    #[error("the platform's `{0}` is {set}", set = if *.1 { "not set" } else { "set" })]
+    Platform(&'static str, bool),
+    /// The report's layout is too old to hold what is asked.
+    #[error("the report has version {0}, older than {1}")]
+    OldReport(u32, u32),
+    /// The security processor's firmware is too old.
+    #[error("the security processor's firmware, running or committed, is {0}, older than {1}")]
+    OldFirmware(MinimumFirmware, MinimumFirmware),
+    /// The host could go back to older firmware.
+    #[error("what runs on the security processor is not committed: the host can go back to older firmware")]
+    NotCommitted,
+    /// Mitigations are missing.
+    #[error("the {0} mitigation vector is {1:#x}, without bits of {2:#x}")]
+    Mitigations(&'static str, u64, u64),
+    /// The host hides the chip.
+    #[error("the host masked the chip's number (MASK_CHIP_ID); `allow_masked_chip_id` lets that pass")]
+    MaskedChipId,
     /// The report's chip is not the certificate's.
     #[error("the report is from chip {}, the certificate for chip {}", short(.0), short(.1))]
     OtherChip(Vec<u8>, Vec<u8>),
@@ -79,6 +110,9 @@ pub enum Refusal {
     /// Some other demand on the guest policy is not met.
     #[error("the guest policy {0:#x} {1}")]
     GuestPolicy(u64, &'static str),
+    /// The image asks for another policy.
+    #[error("the guest policy is {0:#x}, and the image asks for {1:#x}")]
+    OtherGuestPolicy(u64, u64),
     /// Another level asked.
     #[error("the report was asked for at VMPL {0}, and not {1}")]
     Vmpl(u32, u32),
@@ -116,6 +150,9 @@ pub enum Refusal {
     /// A key has the wrong attributes.
     #[error("the {0} is no {1} that its TPM made and never lets go")]
     KeyAttributes(&'static str, &'static str),
+    /// SHA-1 names can be made to collide.
+    #[error("the attestation key's name is a SHA-1, which two keys can share")]
+    WeakName,
     /// Nobody challenged the guest.
     #[error("no challenge was given: make one with `svsm-verify challenge`, and check with --challenge")]
     NoChallenge,
@@ -134,24 +171,27 @@ pub enum Refusal {
     /// The PCR values are not those of the quote.
     #[error("the PCR values are not those that were quoted")]
     PcrDigest,
+    /// The log has no digests for a bank that was quoted.
+    #[error("the event log has no digests for the bank {bank}, which was quoted", bank = .0.name())]
+    BankNotLogged(HashAlgorithm),
     /// The log leads to another value.
     #[error("the event log does not lead to {bank}:{1}: an entry was removed, added or changed", bank = .0.name())]
     EventLog(HashAlgorithm, u32),
-    /// The quote covers no PCR that the log explains.
-    #[error("the quote covers none of the PCRs that the log has to explain")]
-    NothingLogged,
+    /// No bank of the quote holds the PCRs that must be quoted.
+    #[error(
+        "the quote does not hold PCR {1} in {bank}; the policy asks for all of its PCRs in one of its banks",
+        bank = .0.map_or("a bank of the policy", HashAlgorithm::name)
+    )]
+    PcrNotQuoted(Option<HashAlgorithm>, u32),
     /// The policy asks about a PCR that is not quoted.
     #[error("the quote does not cover {bank}:{1}", bank = .0.name())]
     NotQuoted(HashAlgorithm, u32),
     /// A PCR has a value that the policy does not list.
     #[error("{bank}:{1} is {found}, which the policy does not accept", bank = .0.name(), found = hex(.2))]
     PcrValue(HashAlgorithm, u32, Vec<u8>),
-    /// The log lacks an event that the policy demands.
-    #[error("nothing in the log of {bank}:{1} is the measurement that the policy demands", bank = .0.name())]
-    NoEvent(HashAlgorithm, u32),
-    /// The policy demands an event of a PCR whose log is not checked.
-    #[error("the log of {bank}:{1} is not checked: add {1} to logged_pcrs and to the quote", bank = .0.name())]
-    UncheckedLog(HashAlgorithm, u32),
+    /// What the policy demands was not measured at that place.
+    #[error("{bank}:{1} {2}", bank = .0.name())]
+    Event(HashAlgorithm, u32, &'static str),
 }
 
 fn invalid_report(error: &InvalidReport) -> String {

@@ -47,12 +47,13 @@ pub enum NotReleased {
     Wrap(#[from] CannotWrap),
 }
 
-/// The endorsement key of the manifest and the attestation key, neither of them verified.
+/// The endorsement key of the manifest, which the evidence may choose, and the attestation key, neither of them verified.
 ///
 /// # Errors
 /// If one is missing or malformed.
 pub fn claimed_keys(evidence: &Evidence) -> Result<(PublicArea, PublicArea), Refusal> {
-    let (endorsement_key, _) = manifest::endorsement_key(&evidence.manifest)?;
+    let manifest = manifest::read(&evidence.manifest)?;
+    let endorsement_key = manifest.endorsement_key(evidence.ek_public.as_deref())?.clone();
     let public = evidence.ak_public.as_ref().ok_or(Refusal::Missing("attestation key (ak.pub)"))?;
     let attestation_key =
         PublicArea::parse_sized(public).map_err(|error| Refusal::Malformed("attestation key", error))?;

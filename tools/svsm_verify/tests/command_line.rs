@@ -69,7 +69,7 @@ fn check_options() -> Vec<&'static str> {
     ]
 }
 
-fn text(bytes: &[u8]) -> &str {
+fn text_of(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
@@ -77,11 +77,66 @@ fn text(bytes: &[u8]) -> &str {
 fn verified_evidence_ends_with_status_0_and_a_line_for_each_check() {
     let files = Files::new(&Machine::genuine(), &policy(""));
     let output = files.check(&[]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let lines: Vec<_> = text(&output.stdout).lines().collect();
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output.stderr));
+    let lines: Vec<_> = text_of(&output.stdout).lines().collect();
     assert_eq!(lines.len(), svsm_verify::Check::ALL.len() + 1);
     assert!(lines[0].starts_with("pass  report_layout "));
-    assert_eq!(lines.last(), Some(&"VERIFIED"));
+    assert_eq!(lines.last(), Some(&"VERIFIED (TEST ROOT)"));
+}
+
+#[test]
+fn a_test_root_that_only_the_policy_names_has_a_status_of_its_own() {
+    let machine = Machine::genuine();
+    let fingerprint: String = machine.root().fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = policy(&format!("[certificates]\ntest_roots = [\"{fingerprint}\"]"));
+    let files = Files::new(&machine, &text);
+    std::fs::copy(files.path().join("root.der"), files.path().join("evidence/certs/root.der")).unwrap();
+    let options: Vec<_> = check_options();
+    let without: Vec<_> =
+        options.iter().copied().filter(|option| !["--test-root", "root.der"].contains(option)).collect();
+    let output = files.run(&without);
+    assert_eq!(output.status.code(), Some(4), "{}", text_of(&output.stdout));
+    assert!(text_of(&output.stdout).ends_with("VERIFIED (TEST ROOT)\n"));
+    assert_eq!(files.check(&[]).status.code(), Some(0));
+}
+
+#[test]
+fn a_nonce_of_another_length_is_wrong_usage() {
+    let files = Files::new(&Machine::genuine(), &policy(""));
+    for digits in [0, 2, 64, 126, 130] {
+        let nonce = "a".repeat(digits);
+        let options = ["--evidence", "evidence", "--policy", "policy.toml", "--nonce", &nonce];
+        let output = files.run(&options);
+        assert_eq!(output.status.code(), Some(2), "{digits} digits");
+        assert!(
+            text_of(&output.stderr).contains("a nonce is exactly 64 bytes"),
+            "{}",
+            text_of(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn pipes_endless_files_and_strange_files_among_certificates_are_refused_at_once() {
+    let files = Files::new(&Machine::genuine(), &policy(""));
+    let stray = files.path().join("evidence/certs/README.txt");
+    std::fs::write(&stray, "not a certificate").unwrap();
+    let output = files.check(&[]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text_of(&output.stderr).contains("README.txt"), "{}", text_of(&output.stderr));
+    std::fs::remove_file(stray).unwrap();
+    let part = files.path().join("evidence/eventlog.bin");
+    std::fs::remove_file(&part).unwrap();
+    assert!(Command::new("mkfifo").arg(&part).status().unwrap().success());
+    assert_eq!(files.check(&[]).status.code(), Some(3), "a pipe");
+    std::fs::remove_file(&part).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &part).unwrap();
+    assert_eq!(files.check(&[]).status.code(), Some(3), "a device");
+    let options: Vec<_> = check_options()
+        .into_iter()
+        .map(|option| if option == "policy.toml" { "/dev/zero" } else { option })
+        .collect();
+    assert_eq!(files.run(&options).status.code(), Some(3), "an endless policy");
 }
 
 #[test]
@@ -90,8 +145,8 @@ fn refused_evidence_ends_with_status_1_and_the_reason() {
     machine.report.vmpl = 2;
     let output = Files::new(&machine, &policy("")).check(&[]);
     assert_eq!(output.status.code(), Some(1));
-    let stdout = text(&output.stdout);
-    assert!(stdout.contains("FAIL  vmpl                  the report was asked for at VMPL 2, and not 0\n"));
+    let stdout = text_of(&output.stdout);
+    assert!(stdout.contains("FAIL  vmpl                   the report was asked for at VMPL 2, and not 0\n"));
     assert!(stdout.ends_with("REFUSED: 1 check failed\n"));
 }
 
@@ -103,7 +158,7 @@ fn without_the_test_root_a_test_chain_is_refused() {
         options.iter().copied().filter(|option| !["--test-root", "root.der"].contains(option)).collect();
     let output = files.run(&without);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("which is none of the pinned roots"));
+    assert!(text_of(&output.stdout).contains("which is none of the pinned roots"));
 }
 
 #[test]
@@ -115,7 +170,7 @@ fn wrong_usage_ends_with_status_2_and_unreadable_files_with_3() {
     std::fs::write(files.path().join("policy.toml"), "version = 1\nmisspelt = true").unwrap();
     let output = files.check(&[]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stderr).contains("policy.toml: "), "{}", text(&output.stderr));
+    assert!(text_of(&output.stderr).contains("policy.toml: "), "{}", text_of(&output.stderr));
     std::fs::remove_file(files.path().join("evidence/report.bin")).unwrap();
     std::fs::write(files.path().join("policy.toml"), policy("")).unwrap();
     assert_eq!(files.check(&[]).status.code(), Some(3));
@@ -147,7 +202,7 @@ fn certificates_may_come_from_elsewhere() {
     std::fs::rename(files.path().join("evidence/certs"), files.path().join("fetched")).unwrap();
     let output = files.check(&[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("the evidence has no VCEK certificate"));
+    assert!(text_of(&output.stdout).contains("the evidence has no VCEK certificate"));
     assert_eq!(files.check(&["--certs", "fetched"]).status.code(), Some(0));
 }
 
@@ -156,8 +211,8 @@ fn what_to_download_is_printed() {
     let files = Files::new(&Machine::of(synthetic::certificates::Product::Turin), &policy(""));
     let output = files.run(&["fetch-certs", "--evidence", "evidence"]);
     let expected = "https://kdsintf.amd.com/vcek/v1/Turin/c1c1c1c1c1c1c1c1?fmcSPL=2&blSPL=7&teeSPL=0&snpSPL=22&ucodeSPL=209";
-    assert!(text(&output.stdout).contains(expected), "{}", text(&output.stdout));
-    assert!(text(&output.stdout).contains("vcek/v1/Turin/cert_chain"));
+    assert!(text_of(&output.stdout).contains(expected), "{}", text_of(&output.stdout));
+    assert!(text_of(&output.stdout).contains("vcek/v1/Turin/cert_chain"));
 }
 
 #[test]
@@ -170,7 +225,7 @@ fn a_challenge_is_made_kept_private_and_checked() {
     assert_eq!(files.check(&[]).status.code(), Some(1));
     let output =
         files.run(&["challenge", "--evidence", "evidence", "--output", "credential", "--keep", "kept.json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output.stderr));
     let mode = std::fs::metadata(files.path().join("kept.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let credential = std::fs::read(files.path().join("credential")).unwrap();
@@ -199,7 +254,7 @@ fn a_secret_is_released_to_the_verified_guest_and_to_no_other() {
     let output = files.run(&release);
     assert_eq!(output.status.code(), Some(1));
     assert!(!files.path().join("wrapped").exists());
-    assert!(text(&output.stdout).contains("FAIL  measurement"));
+    assert!(text_of(&output.stdout).contains("FAIL  measurement"));
 }
 
 /// An image that boots Linux with a command line.
@@ -238,15 +293,25 @@ fn the_measurement_is_computed_from_the_image_and_its_command_line_counts() {
     std::fs::write(files.path().join("changed.igvm"), image("console=ttyS0 init=/bin/sh")).unwrap();
 
     let output = files.check(&["--image", "genuine.igvm"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output.stdout));
     assert!(
-        text(&output.stdout).contains("pass  measurement           the digest of genuine.igvm with 2 vCPUs")
+        text_of(&output.stdout)
+            .contains("pass  measurement            the digest of genuine.igvm with 2 vCPUs")
     );
     let output = files.check(&["--image", "changed.igvm"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("and none of the 3 that are accepted"));
+    assert!(text_of(&output.stdout).contains("and none of the 3 that are accepted"));
     // More than one may be accepted, during an update.
     assert_eq!(files.check(&["--image", "changed.igvm", "--image", "genuine.igvm"]).status.code(), Some(0));
+
+    // The digest does not cover the guest policy, which the host gives: it must be the image's.
+    let mut other = Machine::genuine();
+    other.report.measurement = LaunchPlan::of_bytes(&genuine).unwrap().digest(2, DEFAULT_CPU_SIGNATURE);
+    other.report.policy = 0x3_0001;
+    std::fs::write(files.path().join("evidence/report.bin"), other.evidence().report).unwrap();
+    let output = files.check(&["--image", "genuine.igvm"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text_of(&output.stdout).contains("the guest policy is 0x30001, and the image asks for 0x30000"));
 
     let mut bytes = genuine;
     bytes.truncate(1000);

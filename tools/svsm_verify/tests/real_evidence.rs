@@ -11,15 +11,15 @@ use std::time::Duration;
 use sev::certs::snp::{Certificate as SevCertificate, Chain as SevChain, Verifiable, builtin, ca};
 use sev::firmware::guest::AttestationReport as SevReport;
 use sev::parser::ByteParser;
-use snp_abi::report::{AttestationReport, SigningKey};
+use snp_abi::report::AttestationReport;
 use snp_abi::signature::EcdsaPublicKey;
 use snp_abi::tcb::{Generation, TcbParts};
-use svsm_verify::certificates::chain::{self, NoChain};
+use svsm_verify::certificates::chain::{self, NoChain, TestRoots};
 use svsm_verify::certificates::roots::PRODUCTS;
 use svsm_verify::certificates::{Certificate, Endorsed, from_pem};
 use svsm_verify::fetch::downloads;
 use svsm_verify::reader::{from_hex, hex};
-use svsm_verify::{Check, ClaimsSet, Evidence, Policy, Question, Refusal, verify};
+use svsm_verify::{Check, ClaimsSet, Evidence, Nonce, Policy, Question, Refusal, verify};
 
 /// When the Milan certificate is valid: 2026.
 const NOW: Duration = Duration::from_secs(1_790_000_000);
@@ -75,7 +75,7 @@ required = false",
 }
 
 fn judge(evidence: &Evidence) -> ClaimsSet {
-    verify(evidence, &Policy::parse(&milan_policy()).unwrap(), &Question::new(b"unused", NOW))
+    verify(evidence, &Policy::parse(&milan_policy()).unwrap(), &Question::new(Nonce::new([0; 64]), NOW))
 }
 
 /// What the `sev` crate says about report and certificate under AMD's built-in Milan chain.
@@ -99,7 +99,8 @@ fn a_real_milan_report_verifies_under_the_built_in_root() {
 #[test]
 fn an_expired_milan_certificate_is_refused() {
     let policy = Policy::parse(&milan_policy()).unwrap();
-    let answer = verify(&milan(), &policy, &Question::new(b"unused", Duration::from_secs(2_000_000_000)));
+    let answer =
+        verify(&milan(), &policy, &Question::new(Nonce::new([0; 64]), Duration::from_secs(2_000_000_000)));
     assert_eq!(answer.refusal(Check::CertificateValidity), Some(&Refusal::Expired("SEV-VCEK".to_owned())));
 }
 
@@ -158,7 +159,7 @@ fn the_milan_report_needs_the_policys_word_for_its_data() {
     let text = milan_policy();
     let text = text.lines().filter(|line| !line.starts_with("report_data")).collect::<Vec<_>>();
     let policy = Policy::parse(&text.join("\n")).unwrap();
-    let answer = verify(&milan(), &policy, &Question::new(b"a nonce", NOW));
+    let answer = verify(&milan(), &policy, &Question::new(Nonce::new([1; 64]), NOW));
     assert!(matches!(answer.refusal(Check::ReportData), Some(Refusal::ReportData(_))));
 }
 
@@ -167,9 +168,11 @@ fn the_turin_chain_verifies_and_its_certificate_is_understood() {
     let vcek = Certificate::from_der(&data("certs_data/vcek_turin.der")).unwrap();
     let mut certificates = from_pem(&data("certs_data/cert_chain_turin")).unwrap();
     assert_eq!(certificates.len(), 2);
+    // Any report by a VCEK: only its kind of key counts where there is one leaf.
+    let report = AttestationReport::parse(&milan_report()).unwrap();
     certificates.push(vcek.clone());
     for certificates in [certificates, vec![vcek]] {
-        let chain = chain::find(&certificates, SigningKey::Vcek, None).unwrap();
+        let chain = chain::find(&certificates, &report, TestRoots::default()).unwrap();
         assert_eq!(chain.generation, Generation::Turin);
         assert!(!chain.is_under_test_root);
         assert!(matches!(&chain.endorsed, Endorsed::Chip(number) if number.len() == 8));
@@ -186,7 +189,8 @@ fn a_turin_certificate_with_a_milan_chain_is_refused() {
     let last = changed.len() - 1;
     changed[last] ^= 1;
     certificates.push(Certificate::from_der(&changed).unwrap());
-    let refused = chain::find(&certificates, SigningKey::Vcek, None);
+    let report = AttestationReport::parse(&milan_report()).unwrap();
+    let refused = chain::find(&certificates, &report, TestRoots::default());
     assert!(matches!(refused, Err(NoChain::NotSigned { .. })), "{refused:?}");
 }
 

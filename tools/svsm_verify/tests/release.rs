@@ -8,7 +8,7 @@ use svsm_verify::release::{Form, NotReleased, Released, challenge, release};
 use svsm_verify::vtpm::credential::{Challenge, NotActivated};
 use svsm_verify::vtpm::hash::HashAlgorithm;
 use svsm_verify::vtpm::protection::CannotWrap;
-use svsm_verify::{Activation, Check, Evidence, Policy, Question, Refusal};
+use svsm_verify::{Activation, Check, Evidence, Nonce, Policy, Question, Refusal};
 use synthetic::tpm::{Key, sized, unsized_one};
 use synthetic::{Machine, NONCE, NOW, judge_with, policy, sha256};
 
@@ -18,6 +18,14 @@ fn demanding() -> String {
     policy("").replace("require_activation = false", "require_activation = true")
 }
 
+/// A machine whose guest works below this key: version 0 of the manifest knows RSA alone, version 1 lists several.
+fn with_endorsement_key(endorsement_key: &'static Key) -> Machine {
+    let is_rsa = std::ptr::eq(endorsement_key, Key::endorsement_rsa());
+    let listed_keys =
+        if is_rsa { Vec::new() } else { vec![Key::other_endorsement_rsa(), Key::endorsement_p256()] };
+    Machine { endorsement_key, listed_keys, ..Machine::genuine() }
+}
+
 fn release_for(
     machine: &Machine,
     evidence: &Evidence,
@@ -25,14 +33,14 @@ fn release_for(
     form: &Form,
 ) -> Result<Released, NotReleased> {
     let policy = Policy::parse(&demanding()).unwrap();
-    let question = Question { test_root: Some(machine.root()), ..Question::new(NONCE, NOW) };
+    let question = Question { test_root: Some(machine.root()), ..Question::new(Nonce::new(*NONCE), NOW) };
     release(evidence, &policy, &question, secret, form, &mut UnwrapErr(SysRng)).map(|(_, released)| released)
 }
 
 #[test]
 fn a_challenge_proves_that_both_keys_live_in_one_tpm() {
     for endorsement_key in [Key::endorsement_rsa(), Key::endorsement_p256()] {
-        let machine = Machine { endorsement_key, ..Machine::genuine() };
+        let machine = with_endorsement_key(endorsement_key);
         let mut evidence = machine.evidence();
         let (kept, credential) = challenge(&evidence, &mut UnwrapErr(SysRng)).unwrap();
         let kept = Challenge::from_json(&kept.to_json()).unwrap();
@@ -92,7 +100,7 @@ fn nothing_passes_without_a_challenge_when_one_is_demanded() {
 #[test]
 fn a_released_secret_opens_in_the_verified_tpm_only() {
     for endorsement_key in [Key::endorsement_rsa(), Key::endorsement_p256()] {
-        let machine = Machine { endorsement_key, ..Machine::genuine() };
+        let machine = with_endorsement_key(endorsement_key);
         let released = release_for(&machine, &machine.evidence(), SECRET, &Form::Credential).unwrap();
         let Released::Credential(credential) = released else { panic!("a credential was asked for") };
         let name = machine.attestation_key.name();
@@ -122,7 +130,7 @@ fn nothing_is_released_without_proved_keys_whatever_the_policy_accepts() {
     let text = policy(&format!("[guest]\nreport_data = \"{data}\""))
         .replace("require_activation = false", "required = false");
     let policy = Policy::parse(&text).unwrap();
-    let question = Question { test_root: Some(machine.root()), ..Question::new(NONCE, NOW) };
+    let question = Question { test_root: Some(machine.root()), ..Question::new(Nonce::new(*NONCE), NOW) };
     let refused = release(&evidence, &policy, &question, SECRET, &Form::Credential, &mut UnwrapErr(SysRng));
     assert!(matches!(refused, Err(NotReleased::Refused(_))));
 }
@@ -145,7 +153,7 @@ fn a_sealed_secret_is_bound_to_the_parent_and_to_the_quoted_pcrs() {
     let question = Question {
         test_root: Some(machine.root()),
         activation: Activation::Challenge(&kept),
-        ..Question::new(NONCE, NOW)
+        ..Question::new(Nonce::new(*NONCE), NOW)
     };
     let form = Form::Sealed(HashAlgorithm::Sha256, vec![9, 8]);
     let mut random = UnwrapErr(SysRng);

@@ -4,9 +4,11 @@ mod synthetic;
 
 use snp_abi::tcb::TcbParts;
 use svsm_verify::certificates::chain::NoChain;
+use svsm_verify::manifest::InvalidManifest;
 use svsm_verify::vtpm::hash::HashAlgorithm;
 use svsm_verify::vtpm::quote::InvalidSignature;
-use svsm_verify::{Check, ClaimsSet, Outcome, Refusal};
+use svsm_verify::vtpm::template::NotOfTemplate;
+use svsm_verify::{Check, ClaimsSet, Nonce, Outcome, Refusal};
 use synthetic::certificates::{Authority, Endorsement, Product};
 use synthetic::tpm::{Hash, Key, Log};
 use synthetic::{LAUNCH_DIGEST, Machine, NONCE, judge, policy, sha256};
@@ -175,7 +177,11 @@ fn a_wrong_chain_is_refused() {
 fn a_test_root_is_not_trusted_unless_it_is_named() {
     let evidence = Machine::genuine().evidence();
     let policy = svsm_verify::Policy::parse(&policy("")).unwrap();
-    let answer = svsm_verify::verify(&evidence, &policy, &svsm_verify::Question::new(NONCE, synthetic::NOW));
+    let answer = svsm_verify::verify(
+        &evidence,
+        &policy,
+        &svsm_verify::Question::new(Nonce::new(*NONCE), synthetic::NOW),
+    );
     let reason = Refusal::Chain(NoChain::UnpinnedRoot("ARK-Test".to_owned()));
     assert_eq!(answer.refusal(Check::CertificateChain), Some(&reason));
 }
@@ -297,24 +303,39 @@ fn identity_host_data_and_security_version_are_compared() {
         hex(0x4D, 32)
     );
     assert!(Machine::genuine().judge(&policy(&right)).is_verified());
+    let with_key = |more: &str| format!("[identity]\nid_key_digests = [\"{}\"]\n{more}", hex(0x1D, 48));
     for (wrong, check) in [
         (format!("[identity]\nid_key_digests = [\"{}\"]", hex(0x1E, 48)), Check::Identity),
-        (format!("[identity]\nauthor_key_digests = [\"{}\"]", hex(0x1E, 48)), Check::Identity),
-        (format!("[identity]\nfamily_id = \"{}\"", hex(0, 16)), Check::Identity),
-        (format!("[identity]\nimage_id = \"{}\"", hex(0, 16)), Check::Identity),
-        ("[guest]\nminimum_svn = 4".to_owned(), Check::Identity),
+        (with_key(&format!("author_key_digests = [\"{}\"]", hex(0x1E, 48))), Check::Identity),
+        (with_key(&format!("family_id = \"{}\"", hex(0, 16))), Check::Identity),
+        (with_key(&format!("image_id = \"{}\"", hex(0, 16))), Check::Identity),
+        (with_key("[guest]\nminimum_svn = 4"), Check::Identity),
         (format!("[guest]\nhost_data = \"{}\"", hex(0, 32)), Check::HostData),
     ] {
         assert_eq!(failed(&Machine::genuine().judge(&policy(&wrong))), [check], "{wrong}");
+    }
+    // Without an ID key, whatever stands in the ID block is whoever launched the guest's.
+    for unproved in [
+        format!("[identity]\nauthor_key_digests = [\"{}\"]", hex(0xA0, 48)),
+        format!("[identity]\nfamily_id = \"{}\"", hex(0, 16)),
+        format!("[identity]\nimage_id = \"{}\"", hex(0, 16)),
+        "[guest]\nminimum_svn = 3".to_owned(),
+    ] {
+        assert!(svsm_verify::Policy::parse(&policy(&unproved)).is_err(), "{unproved}");
     }
 }
 
 #[test]
 fn a_changed_command_line_is_refused() {
-    let rule = "[[vtpm.event]]\nbank = \"sha256\"\nindex = 8\ntext = \"console=ttyS0 quiet\"";
+    let rule =
+        "[[vtpm.event]]\nbank = \"sha256\"\nindex = 8\nstarts_with = [{ text = \"console=ttyS0 quiet\" }]";
     assert!(Machine::genuine().judge(&policy(rule)).is_verified());
     let machine = Machine { log: Log::of_direct_boot("console=ttyS0 init=/bin/sh"), ..Machine::genuine() };
-    only(&machine.judge(&policy(rule)), Check::PcrPolicy, &Refusal::NoEvent(HashAlgorithm::Sha256, 8));
+    only(
+        &machine.judge(&policy(rule)),
+        Check::PcrPolicy,
+        &Refusal::Event(HashAlgorithm::Sha256, 8, "does not start with what the policy demands"),
+    );
     // A log that claims the right one leads to another PCR value.
     let mut evidence = machine.evidence();
     evidence.event_log = Machine::genuine().evidence().event_log;
@@ -324,7 +345,8 @@ fn a_changed_command_line_is_refused() {
 
 #[test]
 fn an_event_whose_text_was_not_measured_is_refused() {
-    let rule = "[[vtpm.event]]\nbank = \"sha256\"\nindex = 8\ntext = \"console=ttyS0 quiet\"";
+    let rule =
+        "[[vtpm.event]]\nbank = \"sha256\"\nindex = 8\nstarts_with = [{ text = \"console=ttyS0 quiet\" }]";
     let machine = Machine { log: Log::of_direct_boot("console=ttyS0 other"), ..Machine::genuine() };
     let mut evidence = machine.evidence();
     // The same digests and the wanted text, which has as many letters.
@@ -333,7 +355,11 @@ fn an_event_whose_text_was_not_measured_is_refused() {
     let at = log.windows(text.len()).position(|window| window == text).unwrap();
     log[at..at + text.len()].copy_from_slice(b"console=ttyS0 quiet");
     let answer = judge(&evidence, &policy(rule), &machine.root());
-    only(&answer, Check::PcrPolicy, &Refusal::NoEvent(HashAlgorithm::Sha256, 8));
+    only(
+        &answer,
+        Check::PcrPolicy,
+        &Refusal::Event(HashAlgorithm::Sha256, 8, "does not start with what the policy demands"),
+    );
 }
 
 #[test]
@@ -347,19 +373,23 @@ fn a_changed_pcr_value_is_refused() {
 
 #[test]
 fn a_pcr_with_another_value_than_the_policys_is_refused() {
-    let zero = "00".repeat(32);
-    let rule = |index| format!("[[vtpm.pcr]]\nbank = \"sha256\"\nindex = {index}\nvalues = [\"{zero}\"]");
+    let one: String =
+        sha256(&[vec![0; 32], sha256(&[0; 4])].concat()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let rule = |index| format!("[[vtpm.pcr]]\nbank = \"sha256\"\nindex = {index}\nvalues = [\"{one}\"]");
     assert!(Machine::genuine().judge(&policy(&rule(7))).is_verified());
     let value = Machine::genuine().log.pcrs()[&8].clone();
     let reason = Refusal::PcrValue(HashAlgorithm::Sha256, 8, value);
     only(&Machine::genuine().judge(&policy(&rule(8))), Check::PcrPolicy, &reason);
-    let reason = Refusal::NotQuoted(HashAlgorithm::Sha256, 23);
-    only(&Machine::genuine().judge(&policy(&rule(23))), Check::PcrPolicy, &reason);
+    // A rule about what is not quoted is the policy's mistake.
+    assert!(svsm_verify::Policy::parse(&policy(&rule(23))).is_err());
+    let reason = Refusal::PcrNotQuoted(Some(HashAlgorithm::Sha256), 23);
+    let more = format!("pcrs = [7, 23]\nlogged_pcrs = [7]\n{}", rule(23));
+    only(&Machine::genuine().judge(&policy(&more)), Check::PcrDigest, &reason);
 }
 
 #[test]
 fn a_removed_log_entry_is_refused() {
-    for removed in 0..5 {
+    for removed in 0..12 {
         let machine = Machine::genuine();
         let mut log = machine.log.clone();
         let (pcr, ..) = log.events.remove(removed);
@@ -447,7 +477,8 @@ fn an_attestation_key_that_signs_anything_or_came_from_outside_is_refused() {
         assert_eq!(answer.refusal(Check::QuoteSignature), Some(&Refusal::NotJudged(Check::AttestationKey)));
     }
     let machine = Machine { endorsement_key: Key::attestation_rsa(), ..Machine::genuine() };
-    let reason = Refusal::KeyAttributes("endorsement key", "restricted decryption key");
+    let reason =
+        Refusal::Manifest(InvalidManifest::Template(NotOfTemplate::Field("attributes or name algorithm")));
     assert_eq!(machine.judge(&policy("")).refusal(Check::EndorsementKey), Some(&reason));
 }
 

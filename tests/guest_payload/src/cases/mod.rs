@@ -166,7 +166,7 @@ const CASES: &[Case] = &[
     case!(attestation::all_services_are_attested),
     case!(attestation::certificates_come_with_the_report),
     case!(attestation::report_without_certificates),
-    case!(attestation::nonces_of_1_to_64_bytes_are_taken),
+    case!(attestation::nonces_have_exactly_64_bytes),
     case!(attestation::two_reports_with_one_nonce_differ_only_where_they_may),
     case!(attestation::small_report_buffer_is_told_the_size),
     case!(attestation::small_manifest_buffer_is_told_the_size),

@@ -101,7 +101,7 @@ fn new_chip(model: CpuModel, random: &mut ChaCha20Rng) -> [u8; 64] {
     model.chip_id(bytes)
 }
 
-fn table(blobs: &[(snp_abi::guid::Guid, &Vec<u8>)]) -> Vec<u8> {
+fn table(blobs: &[(snp_abi::guid::NetworkGuid, &Vec<u8>)]) -> Vec<u8> {
     let blobs: Vec<_> = blobs.iter().map(|(guid, blob)| (*guid, blob.as_slice())).collect();
     let rows = (blobs.len() + 1) * snp_abi::certificates::ENTRY_BYTES;
     let mut table = vec![0; rows + blobs.iter().map(|(_, blob)| blob.len()).sum::<usize>()];

@@ -4,6 +4,7 @@
 //! distribution), RFC 5280 for the format, RFC 4055 for RSASSA-PSS.
 
 pub mod chain;
+pub mod revocation;
 pub mod roots;
 
 use std::time::Duration;
@@ -33,6 +34,8 @@ const MINIMUM_RSA_BYTES: usize = 256;
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 
 /// AMD's extensions, all below 1.3.6.1.4.1.3704.1.
@@ -139,15 +142,51 @@ impl Certificate {
             && matches!(usage, Ok(Some((_, usage))) if usage.key_cert_sign())
     }
 
-    /// Whether this certificate's RSA key signed `other`, in the one way that AMD signs: RSASSA-PSS with SHA-384.
+    /// Whether so many authorities may stand below this one.
+    #[must_use]
+    pub fn allows_path_of(&self, authorities: u8) -> bool {
+        let constraints = self.parsed.tbs_certificate().get_extension::<BasicConstraints>();
+        matches!(constraints, Ok(Some((_, constraints)))
+            if constraints.path_len_constraint.is_none_or(|most| most >= authorities))
+    }
+
+    /// Whether the certificate may be that of a report's key: no authority, and a key usage, if it has one, that signs.
+    #[must_use]
+    pub fn is_for_reports(&self) -> bool {
+        let constraints = self.parsed.tbs_certificate().get_extension::<BasicConstraints>();
+        let usage = self.parsed.tbs_certificate().get_extension::<KeyUsage>();
+        matches!(constraints, Ok(None | Some((_, BasicConstraints { ca: false, .. }))))
+            && matches!(usage, Ok(None)) | matches!(&usage, Ok(Some((_, usage))) if usage.digital_signature())
+    }
+
+    /// A critical extension that this program does not understand, and so must not overlook (RFC 5280, 4.2).
+    #[must_use]
+    pub fn unknown_critical(&self) -> Option<String> {
+        let extensions = self.parsed.tbs_certificate().extensions()?;
+        let is_unknown = |extension: &&x509_cert::ext::Extension| {
+            extension.critical && ![BASIC_CONSTRAINTS, KEY_USAGE].contains(&extension.extn_id)
+        };
+        extensions.iter().find(is_unknown).map(|extension| extension.extn_id.to_string())
+    }
+
+    /// The serial number's bytes.
+    #[must_use]
+    pub fn serial(&self) -> &[u8] {
+        self.parsed.tbs_certificate().serial_number().as_bytes()
+    }
+
+    /// Whether this certificate's RSA key signed `other`.
     #[must_use]
     pub fn signed(&self, other: &Self) -> bool {
-        let key = self.rsa_key();
-        let signature = other.parsed.signature().as_bytes();
-        let (Some(key), Some(signature)) = (key, signature) else { return false };
         let is_pss = other.parsed.signature_algorithm().oid == RSASSA_PSS;
-        let digest = Sha384::digest(&other.signed_part);
-        is_pss && key.verify(Pss::<Sha384>::new_with_salt(SALT_BYTES), &digest, signature).is_ok()
+        is_pss && self.signed_bytes(&other.signed_part, other.parsed.signature().as_bytes())
+    }
+
+    /// Whether this certificate's RSA key made a signature in the one way that AMD signs: RSASSA-PSS with SHA-384.
+    fn signed_bytes(&self, bytes: &[u8], signature: Option<&[u8]>) -> bool {
+        let (Some(key), Some(signature)) = (self.rsa_key(), signature) else { return false };
+        let padding = Pss::<Sha384>::new_with_salt(SALT_BYTES);
+        key.verify(padding, &Sha384::digest(bytes), signature).is_ok()
     }
 
     fn rsa_key(&self) -> Option<RsaPublicKey> {
@@ -189,8 +228,7 @@ impl Certificate {
     #[must_use]
     pub fn endorsed(&self) -> Option<Endorsed> {
         match (self.extension(extension::HARDWARE_ID), self.extension(extension::CLOUD)) {
-            // The chip's number stands in the extension as it is, without a tag of its own.
-            (Some(number), None) if [8, 64].contains(&number.len()) => Some(Endorsed::Chip(number.to_vec())),
+            (Some(number), None) => hardware_id(number).map(|number| Endorsed::Chip(number.to_vec())),
             (None, Some(name)) => {
                 Ia5StringRef::from_der(name).ok().map(|name| Endorsed::Cloud(name.as_str().to_owned()))
             }
@@ -223,6 +261,16 @@ impl Certificate {
             (Some(extension), None) => Some(extension.extn_value.as_bytes()),
             _ => None,
         }
+    }
+}
+
+/// The chip's number, as AMD writes it, without a tag of its own, or as an OCTET STRING. The length tells which it is: the number's
+/// own first bytes may look like a tag.
+fn hardware_id(value: &[u8]) -> Option<&[u8]> {
+    match (value.len(), value) {
+        (8 | 64, _) => Some(value),
+        (10, [0x04, 0x08, number @ ..]) | (66, [0x04, 0x40, number @ ..]) => Some(number),
+        _ => None,
     }
 }
 

@@ -78,9 +78,10 @@ pub fn add_certificates(evidence: &mut Evidence, folder: &Path) -> Result<(), Ev
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let suffix = path.extension().and_then(|suffix| suffix.to_str());
-        if path.is_file() && matches!(suffix, Some("pem" | "der" | "crt" | "cer" | "bin")) {
-            paths.push(path);
+        if !matches!(suffix, Some("pem" | "der" | "crt" | "cer" | "bin")) {
+            return Err(EvidenceError::NoCertificate(path.display().to_string()));
         }
+        paths.push(path);
         if paths.len() > MAXIMUM_COUNT {
             return Err(EvidenceError::TooManyCertificates);
         }

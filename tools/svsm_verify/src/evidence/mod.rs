@@ -61,6 +61,14 @@ pub enum EvidenceError {
     /// The operating system says why.
     #[error("{0}: {1}")]
     Io(String, std::io::Error),
+    /// A pipe, a device, a folder where a file should be.
+    #[error("{0}: this is no regular file")]
+    NoFile(String),
+    /// A file among the certificates that is none.
+    #[error(
+        "{0}: certificates have names that end in pem, der, crt, cer or bin; nothing else may lie beside them"
+    )]
+    NoCertificate(String),
     /// A part is too large.
     #[error("{0} is larger than {1} bytes")]
     TooLarge(String, usize),
@@ -136,15 +144,26 @@ fn of_table(name: &str, bytes: &[u8]) -> Result<Vec<Certificate>, EvidenceError>
     Ok(found)
 }
 
-/// Reads a file that is not longer than `limit`.
+/// Reads a regular file that is not longer than `limit`. Pipes and devices are refused before they can block or go on for ever.
 pub(crate) fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, EvidenceError> {
-    use std::io::Read as _;
-
     let name = path.display().to_string();
     let failed = |error| EvidenceError::Io(path.display().to_string(), error);
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(EvidenceError::NoFile(name));
+    }
     let file = std::fs::File::open(path).map_err(failed)?;
+    read_up_to(file, limit).map_err(failed)?.ok_or(EvidenceError::TooLarge(name, limit))
+}
+
+/// Reads to the end, `None` if there is more than `limit`.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn read_up_to(source: impl std::io::Read, limit: usize) -> std::io::Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+
     let mut bytes = Vec::new();
     let ceiling = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(ceiling).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > limit { Err(EvidenceError::TooLarge(name, limit)) } else { Ok(bytes) }
+    source.take(ceiling).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= limit).then_some(bytes))
 }

@@ -1,5 +1,7 @@
 //! The verdict: every check, in order, on one piece of evidence.
 
+mod pcrs;
+mod platform;
 mod report;
 mod vtpm;
 
@@ -8,11 +10,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::certificates::Certificate;
+use crate::certificates::revocation::RevocationList;
 use crate::claims::{Check, ClaimsSet, Judged, Outcome};
 use crate::evidence::Evidence;
 use crate::measurement::ExpectedMeasurement;
+use crate::nonce::Nonce;
 use crate::policy::Policy;
-use crate::reader::hex;
 use crate::refusal::Refusal;
 use crate::vtpm::credential::Challenge;
 
@@ -31,22 +34,31 @@ pub enum Activation<'a> {
 #[derive(Clone)]
 pub struct Question<'a> {
     /// What it sent to the guest for this session.
-    pub nonce: &'a [u8],
+    pub nonce: Nonce,
     /// The time, since 1970.
     pub now: Duration,
     /// Digests of images beside those of the policy.
     pub measurements: Vec<ExpectedMeasurement>,
     /// A root for tests, trusted beside AMD's. It proves nothing about hardware.
     pub test_root: Option<Certificate>,
+    /// AMD's revocation lists.
+    pub revocation_lists: Vec<RevocationList>,
     /// What proves where the attestation key lives.
     pub activation: Activation<'a>,
 }
 
-impl<'a> Question<'a> {
-    /// A question without images, test root or challenge.
+impl Question<'_> {
+    /// A question without images, test root, revocation lists or challenge.
     #[must_use]
-    pub const fn new(nonce: &'a [u8], now: Duration) -> Self {
-        Self { nonce, now, measurements: Vec::new(), test_root: None, activation: Activation::None }
+    pub const fn new(nonce: Nonce, now: Duration) -> Self {
+        Self {
+            nonce,
+            now,
+            measurements: Vec::new(),
+            test_root: None,
+            revocation_lists: Vec::new(),
+            activation: Activation::None,
+        }
     }
 }
 
@@ -64,6 +76,7 @@ struct Judgement<'a> {
     question: &'a Question<'a>,
     checks: Vec<Judged>,
     claims: Map<String, Value>,
+    is_under_test_root: bool,
 }
 
 impl Judgement<'_> {
@@ -97,8 +110,16 @@ impl Judgement<'_> {
 /// Every check is judged, also after one has failed, as far as it can be: the whole list helps whoever has to find out why.
 #[must_use]
 pub fn verify(evidence: &Evidence, policy: &Policy, question: &Question<'_>) -> ClaimsSet {
-    let mut judgement = Judgement { evidence, policy, question, checks: Vec::new(), claims: Map::new() };
+    let mut judgement = Judgement {
+        evidence,
+        policy,
+        question,
+        checks: Vec::new(),
+        claims: Map::new(),
+        is_under_test_root: false,
+    };
     report::judge(&mut judgement);
     vtpm::judge(&mut judgement);
-    ClaimsSet::new(judgement.checks, hex(question.nonce), judgement.claims)
+    let Judgement { checks, claims, is_under_test_root, .. } = judgement;
+    ClaimsSet::new(checks, question.nonce.to_hex(), claims, is_under_test_root)
 }

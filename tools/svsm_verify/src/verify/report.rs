@@ -2,14 +2,14 @@
 
 use p384::ecdsa::Signature;
 use p384::ecdsa::signature::Verifier;
-use serde_json::{Value, json};
 use snp_abi::policy::PolicyFlags;
 use snp_abi::report::{AttestationReport, SigningKey};
 use zerocopy::IntoBytes;
 
-use super::{Judgement, Verdict, passed};
+use super::{Judgement, Verdict, passed, platform};
 use crate::certificates::Endorsed;
-use crate::certificates::chain::{self, Chain, NoChain, leaf_name};
+use crate::certificates::chain::{self, Chain, NoChain, TestRoots, is_number_of, leaf_name};
+use crate::certificates::revocation::Revocation;
 use crate::certificates::roots;
 use crate::claims::{Check, Outcome};
 use crate::policy::{Hex, Policy};
@@ -19,42 +19,46 @@ use crate::verify::Question;
 
 pub(super) fn judge(judgement: &mut Judgement<'_>) {
     let (evidence, policy, question) = (judgement.evidence, judgement.policy, judgement.question);
-    let parsed = AttestationReport::parse(&evidence.report).map_err(Refusal::Report);
+    let parsed = platform::parse(&evidence.report);
     let report = judgement.require(Check::ReportLayout, parsed, |report| {
         format!("an attestation report of version {}", report.version)
     });
-    let found = report.clone().and_then(|report| {
-        let key = report.key_information.signing_key().unwrap_or(SigningKey::None);
-        Ok(chain::find(&evidence.certificates, key, question.test_root.as_ref())?)
-    });
+    let test_roots =
+        TestRoots { named: question.test_root.as_ref(), fingerprints: &policy.certificates.test_roots };
+    let found =
+        report.clone().and_then(|report| Ok(chain::find(&evidence.certificates, &report, test_roots)?));
     let chain = judgement.require(Check::CertificateChain, found, describe_chain);
-
+    judgement.is_under_test_root = chain.as_ref().is_ok_and(|chain| chain.is_under_test_root);
+    let of_chain = |check: fn(&Chain, &Policy, &Question<'_>) -> Verdict| {
+        chain.clone().and_then(|chain| check(&chain, policy, question))
+    };
+    judgement.record(Check::CertificateValidity, of_chain(validity));
+    judgement.record(Check::CertificateRevocation, of_chain(revocation));
     let both = report.clone().and_then(|report| Ok((report, chain.clone()?)));
+    let of_both = |check: fn(&AttestationReport, &Chain, &Policy) -> Verdict| {
+        both.clone().and_then(|(report, chain)| check(&report, &chain, policy))
+    };
+    let of_report = |check: fn(&AttestationReport, &Policy) -> Verdict| {
+        report.clone().and_then(|report| check(&report, policy))
+    };
+    judgement.record(Check::ReportSignature, of_both(|report, chain, _| signature(report, chain)));
+    judgement.record(Check::SigningKey, of_report(signing_key));
+    judgement.record(Check::Product, of_both(product));
+    judgement.record(Check::CertifiedTcb, of_both(|report, chain, _| certified_tcb(report, chain)));
+    judgement.record(Check::MinimumTcb, of_both(minimum_tcb));
+    judgement.record(Check::Platform, of_report(platform::judge));
+    judgement.record(Check::ChipId, of_both(chip_id));
     judgement.record(
-        Check::CertificateValidity,
-        chain.clone().and_then(|chain| validity(&chain, policy, question)),
+        Check::GuestPolicy,
+        report.clone().and_then(|report| guest_policy(&report, policy, question)),
     );
-    judgement
-        .record(Check::ReportSignature, both.clone().and_then(|(report, chain)| signature(&report, &chain)));
-    judgement.record(Check::SigningKey, report.clone().and_then(|report| signing_key(&report, policy)));
-    judgement
-        .record(Check::Product, both.clone().and_then(|(report, chain)| product(&report, &chain, policy)));
-    judgement
-        .record(Check::CertifiedTcb, both.clone().and_then(|(report, chain)| certified_tcb(&report, &chain)));
-    judgement.record(
-        Check::MinimumTcb,
-        both.clone().and_then(|(report, chain)| minimum_tcb(&report, &chain, policy)),
-    );
-    judgement
-        .record(Check::ChipId, both.clone().and_then(|(report, chain)| chip_id(&report, &chain, policy)));
-    judgement.record(Check::GuestPolicy, report.clone().and_then(|report| guest_policy(&report, policy)));
-    judgement.record(Check::Vmpl, report.clone().and_then(|report| vmpl(&report, policy)));
+    judgement.record(Check::Vmpl, of_report(vmpl));
     judgement
         .record(Check::Measurement, report.clone().and_then(|report| measurement(&report, policy, question)));
-    judgement.record(Check::Identity, report.clone().and_then(|report| identity(&report, policy)));
-    judgement.record(Check::HostData, report.and_then(|report| host_data(&report, policy)));
+    judgement.record(Check::Identity, of_report(identity));
+    judgement.record(Check::HostData, of_report(host_data));
     if let Ok((report, chain)) = both {
-        judgement.claims.insert("snp".to_owned(), claims(&report, &chain));
+        judgement.claims.insert("snp".to_owned(), platform::claims(&report, &chain));
     }
 }
 
@@ -73,6 +77,23 @@ fn validity(chain: &Chain, policy: &Policy, question: &Question<'_>) -> Verdict 
         Some(expired) => Err(Refusal::Expired(expired.subject())),
         None => passed("all three certificates are valid now"),
     }
+}
+
+/// AMD revokes intermediates by lists that their root issues; the key of a report grows old with its TCB instead.
+fn revocation(chain: &Chain, policy: &Policy, question: &Question<'_>) -> Verdict {
+    let mut lists = question.revocation_lists.iter().filter(|list| list.names(&chain.root)).peekable();
+    if lists.peek().is_none() {
+        return match policy.certificates.require_crl {
+            true => Err(Revocation::NoList(chain.root.subject()).into()),
+            false => {
+                Ok(Outcome::NotAsked("no revocation list was given, and the policy does not ask for one"))
+            }
+        };
+    }
+    for list in lists {
+        list.check(&chain.root, &[&chain.root, &chain.intermediate], question.now)?;
+    }
+    passed(format!("the list of {} does not name these certificates", chain.root.subject()))
 }
 
 fn signature(report: &AttestationReport, chain: &Chain) -> Verdict {
@@ -122,12 +143,16 @@ fn certified_tcb(report: &AttestationReport, chain: &Chain) -> Verdict {
     passed(tcb(&certified))
 }
 
-/// What is reported now, and what ran when the guest's memory was first encrypted, both have to be new enough.
+/// What is reported, runs, is committed, and ran when the guest's memory was first encrypted, all have to be new enough: the host can go
+/// back to what is committed.
 fn minimum_tcb(report: &AttestationReport, chain: &Chain, policy: &Policy) -> Verdict {
     let product = roots::product(chain.generation).map(|product| product.name).unwrap_or_default();
     let minimum = policy.tcb.get(product).ok_or(Refusal::NoMinimumTcb(chain.generation))?.parts();
-    for (name, version) in [("reported", report.reported_tcb), ("launch", report.launch_tcb)] {
+    for (name, version) in platform::tcbs(report) {
         let parts = version.parts(chain.generation);
+        if parts.version() != version {
+            return Err(Refusal::Reserved("TCB"));
+        }
         if !parts.is_at_least(&minimum) {
             return Err(Refusal::OldTcb(name, parts, minimum));
         }
@@ -138,19 +163,19 @@ fn minimum_tcb(report: &AttestationReport, chain: &Chain, policy: &Policy) -> Ve
 fn chip_id(report: &AttestationReport, chain: &Chain, policy: &Policy) -> Verdict {
     match &chain.endorsed {
         Endorsed::Chip(number) => {
-            let is_same = report.chip_id.starts_with(number)
-                && report.chip_id.iter().skip(number.len()).all(|byte| *byte == 0);
-            if !is_same {
+            let is_masked = report.chip_id.iter().all(|byte| *byte == 0);
+            if is_masked && !policy.certificates.allow_masked_chip_id {
+                return Err(Refusal::MaskedChipId);
+            }
+            if !is_masked && !is_number_of(number, &report.chip_id) {
                 return Err(Refusal::OtherChip(report.chip_id.to_vec(), number.clone()));
             }
             let chips = &policy.certificates.chips;
-            let is_listed = |listed: &Hex| {
-                listed.0.starts_with(number) && listed.0.iter().skip(number.len()).all(|byte| *byte == 0)
-            };
-            if !chips.is_empty() && !chips.iter().any(is_listed) {
+            if !chips.is_empty() && !chips.iter().any(|listed| is_number_of(number, &listed.0)) {
                 return Err(Refusal::NotListed(format!("chip {}", hex(number))));
             }
-            passed(format!("chip {}", hex(number.get(..8).unwrap_or(number))))
+            let masked = if is_masked { ", by its certificate; the report does not name it" } else { "" };
+            passed(format!("chip {}{masked}", hex(number.get(..8).unwrap_or(number))))
         }
         Endorsed::Cloud(name) => {
             let clouds = &policy.certificates.clouds;
@@ -165,11 +190,16 @@ fn chip_id(report: &AttestationReport, chain: &Chain, policy: &Policy) -> Verdic
     }
 }
 
-fn guest_policy(report: &AttestationReport, policy: &Policy) -> Verdict {
+fn guest_policy(report: &AttestationReport, policy: &Policy, question: &Question<'_>) -> Verdict {
     let (word, rules) = (report.policy.0, &policy.guest);
     let flags = report.policy.flags();
     if !report.policy.is_well_formed() {
         return Err(Refusal::GuestPolicyBits(word));
+    }
+    // The launch digest does not cover the policy, and the host chooses it: an image says which one it asks for.
+    let of_image = question.measurements.iter().find(|expected| expected.digest == report.measurement);
+    if let Some(asked) = of_image.and_then(|expected| expected.policy).filter(|asked| *asked != word) {
+        return Err(Refusal::OtherGuestPolicy(word, asked));
     }
     if flags.contains(PolicyFlags::DEBUG_ALLOWED) && !rules.allow_debug {
         return Err(Refusal::DebugAllowed(word));
@@ -256,31 +286,4 @@ fn host_data(report: &AttestationReport, policy: &Policy) -> Verdict {
         Some(wanted) if wanted.0 == report.host_data => passed("the host's data is as demanded"),
         Some(_) => Err(Refusal::HostData(report.host_data.to_vec())),
     }
-}
-
-fn claims(report: &AttestationReport, chain: &Chain) -> Value {
-    let parts = report.reported_tcb.parts(chain.generation);
-    let key = report.key_information.signing_key().unwrap_or(SigningKey::None);
-    json!({
-        "product": format!("{:?}", chain.generation),
-        "under_test_root": chain.is_under_test_root,
-        "signing_key": leaf_name(key).to_lowercase(),
-        "cloud": match &chain.endorsed { Endorsed::Cloud(name) => Value::from(name.as_str()), Endorsed::Chip(_) => Value::Null },
-        "chip_id": hex(&report.chip_id),
-        "reported_tcb": {
-            "fmc": parts.fmc, "boot_loader": parts.boot_loader, "tee": parts.tee,
-            "snp": parts.snp, "microcode": parts.microcode,
-        },
-        "report_version": report.version,
-        "vmpl": report.vmpl,
-        "policy": format!("{:#x}", report.policy.0),
-        "launch_digest": hex(&report.measurement),
-        "guest_svn": report.guest_svn,
-        "family_id": hex(&report.family_id),
-        "image_id": hex(&report.image_id),
-        "id_key_digest": hex(&report.id_key_digest),
-        "author_key_digest": hex(&report.author_key_digest),
-        "host_data": hex(&report.host_data),
-        "report_id": hex(&report.report_id),
-    })
 }

@@ -7,10 +7,12 @@ use snp_abi::report::AttestationReport;
 use super::{Activation, Judgement, Question, Verdict, passed};
 use crate::claims::{Check, Outcome};
 use crate::evidence::Evidence;
-use crate::manifest::{self, Form};
-use crate::policy::{Policy, VtpmPolicy};
+use crate::manifest::{self, Form, Manifest};
+use crate::nonce::Nonce;
+use crate::policy::Policy;
 use crate::reader::hex;
 use crate::refusal::Refusal;
+use crate::verify::pcrs;
 use crate::vtpm::event_log::EventLog;
 use crate::vtpm::hash::HashAlgorithm;
 use crate::vtpm::public_area::{PublicArea, attributes};
@@ -21,6 +23,14 @@ const BORN_AND_KEPT: u32 = attributes::FIXED_TPM
     | attributes::FIXED_PARENT
     | attributes::SENSITIVE_DATA_ORIGIN
     | attributes::RESTRICTED;
+
+/// The keys of the evidence, and the manifest that names at least the first.
+#[derive(Clone)]
+struct Keys {
+    manifest: Manifest,
+    endorsement: PublicArea,
+    attestation: PublicArea,
+}
 
 pub(super) fn judge(judgement: &mut Judgement<'_>) {
     let (evidence, policy, question) = (judgement.evidence, judgement.policy, judgement.question);
@@ -34,39 +44,46 @@ pub(super) fn judge(judgement: &mut Judgement<'_>) {
         }
         return;
     }
-    let endorsement_key =
-        judgement.require(Check::EndorsementKey, endorsement_key(evidence), |(key, form)| {
-            describe_key(key, *form)
-        });
-    let attestation_key = judgement.require(Check::AttestationKey, attestation_key(evidence), |key| {
-        format!("name {}", hex(&key.name()))
-    });
-    let keys = endorsement_key.and_then(|(key, _)| Ok((key, attestation_key.clone()?)));
-    judgement.record(
-        Check::KeyActivation,
-        keys.clone().and_then(|keys| activation(&keys, evidence, policy, question)),
-    );
-
+    let keys = judge_keys(judgement);
     let asks_quote = policy.vtpm.require_quote || evidence.quote_message.is_some();
-    let quote = asks_quote.then(|| quote(evidence));
-    let Some(quote) = quote else {
+    if !asks_quote {
         let without = Outcome::NotAsked("the policy does not ask for a quote, and the evidence has none");
         for check in Check::ALL.iter().filter(|check| **check > Check::KeyActivation) {
             judgement.record(*check, Ok(without.clone()));
         }
-        return claim(judgement, &keys, None);
-    };
-    judgement.record(Check::QuoteSignature, attestation_key.and_then(|key| quote_signature(&key, evidence)));
+        return claim(judgement, &keys.1, None);
+    }
+    let quote = quote(evidence);
+    let signed = keys.0.and_then(|key| quote_signature(&key, evidence));
+    judgement.record(Check::QuoteSignature, signed);
     judgement.record(Check::QuoteNonce, quote.clone().and_then(|quote| quote_nonce(&quote, question)));
     let values = quote.as_ref().map_err(Clone::clone).and_then(|quote| pcr_values(quote, evidence));
+    let values = values.and_then(|values| pcrs::select(values, &policy.vtpm));
     let values = judgement.require(Check::PcrDigest, values, |values| format!("{} PCR values", values.len()));
     let log = event_log(evidence, policy);
-    let explained = values.clone().and_then(|values| explain(&values, &log, &policy.vtpm));
+    let explained = values.clone().and_then(|values| pcrs::explain(&values, &log, &policy.vtpm));
     judgement.record(Check::EventLog, explained);
-    judgement
-        .record(Check::PcrPolicy, values.clone().and_then(|values| pcr_policy(&values, &log, &policy.vtpm)));
-    let quoted = quote.ok().zip(values.ok());
-    claim(judgement, &keys, quoted);
+    let held = values.clone().and_then(|values| pcrs::judge(&values, &log, &policy.vtpm));
+    judgement.record(Check::PcrPolicy, held);
+    claim(judgement, &keys.1, quote.ok().zip(values.ok()));
+}
+
+/// The checks on the keys; the attestation key, and all keys if every one of them is good.
+fn judge_keys(judgement: &mut Judgement<'_>) -> (Result<PublicArea, Refusal>, Result<Keys, Refusal>) {
+    let (evidence, policy, question) = (judgement.evidence, judgement.policy, judgement.question);
+    let endorsement_key =
+        judgement.require(Check::EndorsementKey, endorsement_key(evidence), |(manifest, key)| {
+            describe_key(manifest, key)
+        });
+    let attestation_key = judgement.require(Check::AttestationKey, attestation_key(evidence), |key| {
+        format!("name {}", hex(&key.name()))
+    });
+    let keys = endorsement_key.and_then(|(manifest, endorsement)| {
+        Ok(Keys { manifest, endorsement, attestation: attestation_key.clone()? })
+    });
+    let active = keys.clone().and_then(|keys| activation(&keys, evidence, policy, question));
+    judgement.record(Check::KeyActivation, active);
+    (attestation_key, keys)
 }
 
 /// REPORT_DATA is SHA-512(nonce || manifest), unless the policy says what it is instead.
@@ -83,39 +100,30 @@ fn report_data(evidence: &Evidence, policy: &Policy, question: &Question<'_>) ->
         let digest = Sha512::new().chain_update(nonce).chain_update(&evidence.manifest).finalize();
         digest.as_slice() == report.report_data
     };
-    if covers(question.nonce) {
+    if covers(question.nonce.as_bytes()) {
         return passed("SHA-512 of this nonce and this manifest");
     }
     // It is refused in any case. The quote, if there is one, tells whether the nonce or the manifest is to blame.
     let quoted = quote(evidence).map(|quote| quote.extra_data);
     Err(match quoted {
         Ok(other) if covers(&other) => Refusal::OtherNonce(other),
-        Ok(nonce) if is_for(&nonce, question.nonce) => Refusal::OtherManifest,
+        Ok(nonce) if is_for(&nonce, &question.nonce) => Refusal::OtherManifest,
         _ => Refusal::ReportData(report.report_data.to_vec()),
     })
 }
 
-fn endorsement_key(evidence: &Evidence) -> Result<(PublicArea, Form), Refusal> {
+fn endorsement_key(evidence: &Evidence) -> Result<(Manifest, PublicArea), Refusal> {
     if evidence.manifest.is_empty() {
         return Err(Refusal::Missing("manifest"));
     }
-    let (key, form) = manifest::endorsement_key(&evidence.manifest)?;
-    if let Some(public) = &evidence.ek_public {
-        let sent = PublicArea::parse_sized(public);
-        let sent = sent.map_err(|error| Refusal::Malformed("endorsement key", error))?;
-        if sent != key {
-            return Err(Refusal::OtherEndorsementKey);
-        }
-    }
-    if !key.has(BORN_AND_KEPT | attributes::DECRYPT) || key.has(attributes::SIGN) {
-        return Err(Refusal::KeyAttributes("endorsement key", "restricted decryption key"));
-    }
-    Ok((key, form))
+    let manifest = manifest::read(&evidence.manifest)?;
+    let key = manifest.endorsement_key(evidence.ek_public.as_deref())?.clone();
+    Ok((manifest, key))
 }
 
-fn describe_key(key: &PublicArea, form: Form) -> String {
-    let form = match form {
-        Form::SingleService => "the vTPM's manifest".to_owned(),
+fn describe_key(manifest: &Manifest, key: &PublicArea) -> String {
+    let form = match manifest.form {
+        Form::SingleService => format!("the vTPM's manifest of version {}", manifest.version),
         Form::AllServices(rows) => format!("the manifest of {rows} services"),
     };
     format!("name {} in {form}", hex(&key.name()))
@@ -128,15 +136,16 @@ fn attestation_key(evidence: &Evidence) -> Result<PublicArea, Refusal> {
     if !key.has(BORN_AND_KEPT | attributes::SIGN) || key.has(attributes::DECRYPT) {
         return Err(Refusal::KeyAttributes("attestation key", "restricted signing key"));
     }
+    if key.name_algorithm == HashAlgorithm::Sha1 {
+        return Err(Refusal::WeakName);
+    }
     Ok(key)
 }
 
-fn activation(
-    (endorsement_key, attestation_key): &(PublicArea, PublicArea),
-    evidence: &Evidence,
-    policy: &Policy,
-    question: &Question<'_>,
-) -> Verdict {
+fn activation(keys: &Keys, evidence: &Evidence, policy: &Policy, question: &Question<'_>) -> Verdict {
+    if keys.manifest.attestation_keys.contains(&keys.attestation) {
+        return passed("the manifest names the attestation key, so that no challenge is needed");
+    }
     match question.activation {
         Activation::ByRelease => {
             passed("by what follows: the secret is wrapped so that it opens only beside this attestation key")
@@ -146,7 +155,7 @@ fn activation(
                 .activated
                 .as_ref()
                 .ok_or(Refusal::Missing("answer to the challenge (activated.bin)"))?;
-            challenge.judge(endorsement_key, attestation_key, answer)?;
+            challenge.judge(&keys.endorsement, &keys.attestation, answer)?;
             passed("the TPM of the endorsement key opened the credential for the attestation key")
         }
         Activation::None if policy.vtpm.require_activation => Err(Refusal::NoChallenge),
@@ -170,12 +179,12 @@ fn quote_signature(key: &PublicArea, evidence: &Evidence) -> Verdict {
 }
 
 /// TPMs take at most as many bytes as their longest digest has, so that a long nonce may stand there as its SHA-256.
-fn is_for(extra_data: &[u8], nonce: &[u8]) -> bool {
-    extra_data == nonce || extra_data == Sha256::digest(nonce).as_slice()
+fn is_for(extra_data: &[u8], nonce: &Nonce) -> bool {
+    extra_data == nonce.as_bytes() || extra_data == Sha256::digest(nonce.as_bytes()).as_slice()
 }
 
 fn quote_nonce(quote: &Quote, question: &Question<'_>) -> Verdict {
-    if !is_for(&quote.extra_data, question.nonce) {
+    if !is_for(&quote.extra_data, &question.nonce) {
         return Err(Refusal::ReplayedQuote(quote.extra_data.clone()));
     }
     passed("the quote carries this nonce")
@@ -202,66 +211,15 @@ fn event_log(evidence: &Evidence, policy: &Policy) -> Result<Option<EventLog>, R
     }
 }
 
-/// Whether the log leads to every quoted PCR that it has to explain.
-fn explain(values: &[PcrValue<'_>], log: &Result<Option<EventLog>, Refusal>, policy: &VtpmPolicy) -> Verdict {
-    let Some(log) = log.as_ref().map_err(Clone::clone)? else {
-        return Ok(Outcome::NotAsked("the policy does not ask for an event log, and the evidence has none"));
-    };
-    let mut explained = 0_usize;
-    for (bank, index, value) in values.iter().filter(|value| policy.logged_pcrs.contains(&value.1)) {
-        if log.replay(*bank, *index) != *value {
-            return Err(Refusal::EventLog(*bank, *index));
-        }
-        explained = explained.saturating_add(1);
-    }
-    if explained == 0 {
-        return Err(Refusal::NothingLogged);
-    }
-    passed(format!("{} events lead to {explained} of the quoted PCRs", log.events.len()))
-}
-
-fn pcr_policy(
-    values: &[PcrValue<'_>],
-    log: &Result<Option<EventLog>, Refusal>,
-    policy: &VtpmPolicy,
-) -> Verdict {
-    if policy.pcr.is_empty() && policy.event.is_empty() {
-        return Ok(Outcome::NotAsked("the policy accepts any PCR values"));
-    }
-    let quoted = |bank, index| {
-        let found = values.iter().find(|value| (value.0, value.1) == (bank, index));
-        found.map(|value| value.2).ok_or(Refusal::NotQuoted(bank, index))
-    };
-    for rule in &policy.pcr {
-        let value = quoted(rule.bank.0, rule.index)?;
-        if !rule.values.iter().any(|accepted| accepted.0 == value) {
-            return Err(Refusal::PcrValue(rule.bank.0, rule.index, value.to_vec()));
-        }
-    }
-    for rule in &policy.event {
-        let (bank, index) = (rule.bank.0, rule.index);
-        quoted(bank, index)?;
-        if !policy.logged_pcrs.contains(&index) {
-            return Err(Refusal::UncheckedLog(bank, index));
-        }
-        let log = log.as_ref().map_err(|_| Refusal::NotJudged(Check::EventLog))?;
-        let digests = rule.digests();
-        let is_demanded = |digest: &[u8]| digests.iter().any(|demanded| demanded == digest);
-        if !log.as_ref().is_some_and(|log| log.extensions(bank, index).any(is_demanded)) {
-            return Err(Refusal::NoEvent(bank, index));
-        }
-    }
-    passed(format!("{} PCR rules and {} event rules hold", policy.pcr.len(), policy.event.len()))
-}
-
 fn claim(
     judgement: &mut Judgement<'_>,
-    keys: &Result<(PublicArea, PublicArea), Refusal>,
+    keys: &Result<Keys, Refusal>,
     quoted: Option<(Quote, Vec<PcrValue<'_>>)>,
 ) {
-    let Ok((endorsement_key, attestation_key)) = keys else { return };
+    let Ok(keys) = keys else { return };
     let mut vtpm = Map::new();
-    for (prefix, key) in [("endorsement_key", endorsement_key), ("attestation_key", attestation_key)] {
+    vtpm.insert("manifest_version".to_owned(), Value::from(keys.manifest.version));
+    for (prefix, key) in [("endorsement_key", &keys.endorsement), ("attestation_key", &keys.attestation)] {
         vtpm.insert(format!("{prefix}_name"), Value::from(hex(&key.name())));
         vtpm.insert(format!("{prefix}_public"), Value::from(hex(key.bytes())));
     }

@@ -9,3 +9,4 @@ pub mod import;
 pub mod protection;
 pub mod public_area;
 pub mod quote;
+pub mod template;

@@ -17,6 +17,8 @@ pub mod attributes {
     pub const DECRYPT: u32 = 1 << 17;
     /// The key signs.
     pub const SIGN: u32 = 1 << 18;
+    /// Bits that mean nothing; a TPM refuses an object that has them.
+    pub const RESERVED: u32 = 1 | 1 << 3 | 0xF << 12 | 0xFFF << 20;
 }
 
 /// `TPM_ALG_NULL`.
@@ -122,6 +124,9 @@ impl PublicArea {
         let kind = reader.u16("type")?;
         let name_algorithm = HashAlgorithm::of_number("nameAlg", reader.u16("nameAlg")?)?;
         let attributes = reader.u32("objectAttributes")?;
+        if attributes & attributes::RESERVED != 0 {
+            return Err(Malformed::Unknown("objectAttributes", attributes));
+        }
         let auth_policy = reader.sized("authPolicy")?.to_vec();
         let symmetric = symmetric(&mut reader)?;
         let scheme = scheme(&mut reader)?;

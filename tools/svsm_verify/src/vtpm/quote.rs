@@ -61,6 +61,9 @@ pub enum InvalidQuote {
     /// Not made by a TPM.
     #[error("its magic number is {0:#x}, so no TPM vouches for it")]
     Magic(u32),
+    /// No TPM makes two selections of one bank.
+    #[error("it names the bank {0} twice")]
+    BankTwice(&'static str),
     /// Another kind of attestation.
     #[error("its type is {0:#x}, and no quote's")]
     Type(u16),
@@ -105,6 +108,12 @@ impl Quote {
         reader.u8("safe")?;
         let firmware_version = reader.u64("firmwareVersion")?;
         let selections = selections(&mut reader)?;
+        let is_twice = |selection: &&Selection| {
+            selections.iter().filter(|other| other.bank == selection.bank).count() > 1
+        };
+        if let Some(twice) = selections.iter().find(is_twice) {
+            return Err(InvalidQuote::BankTwice(twice.bank.name()));
+        }
         let pcr_digest = reader.sized("pcrDigest")?.to_vec();
         reader.finish()?;
         Ok(Self { extra_data, clock, reset_count, restart_count, firmware_version, selections, pcr_digest })

@@ -15,14 +15,14 @@ use sha2::{Digest, Sha256, Sha512};
 use svsm_verify::certificates::Certificate;
 use svsm_verify::evidence::Evidence;
 use svsm_verify::policy::Policy;
-use svsm_verify::{Activation, ClaimsSet, Question, verify};
+use svsm_verify::{Activation, ClaimsSet, Nonce, Question, verify};
 
 use certificates::{Authority, Endorsement, Product};
 use report::ReportFields;
 use tpm::{Key, Log};
 
 /// The nonce of a test's session.
-pub const NONCE: &[u8] = b"the nonce of this very session!!";
+pub const NONCE: &[u8; 64] = b"the nonce of this very session, which has sixty-four bytes: 0042";
 /// When the tests take place, since 1970: the year 2026.
 pub const NOW: Duration = Duration::from_secs(1_790_000_000);
 /// The launch digest of a test's image.
@@ -48,6 +48,8 @@ pub struct Machine {
     pub quote_hash: tpm::Hash,
     pub log: Log,
     pub lists_all_services: bool,
+    /// Keys of a manifest of version 1; none for version 0.
+    pub listed_keys: Vec<&'static Key>,
 }
 
 impl Machine {
@@ -69,11 +71,17 @@ impl Machine {
             quote_hash: tpm::Hash::Sha256,
             log: Log::of_direct_boot("console=ttyS0 quiet"),
             lists_all_services: true,
+            listed_keys: Vec::new(),
         }
     }
 
     /// The manifest that the firmware gives.
     pub fn manifest(&self) -> Vec<u8> {
+        if !self.listed_keys.is_empty() {
+            let keys = self.listed_keys.iter().flat_map(|key| tpm::sized(&key.public()));
+            let count = self.listed_keys.len() as u32;
+            return [1_u32.to_be_bytes(), count.to_be_bytes()].concat().into_iter().chain(keys).collect();
+        }
         let key = self.endorsement_key.public();
         if !self.lists_all_services {
             return key;
@@ -137,7 +145,8 @@ pub fn judge_with(
     activation: Activation<'_>,
 ) -> ClaimsSet {
     let policy = Policy::parse(policy_text).unwrap();
-    let question = Question { test_root: Some(root.clone()), activation, ..Question::new(NONCE, NOW) };
+    let question =
+        Question { test_root: Some(root.clone()), activation, ..Question::new(Nonce::new(*NONCE), NOW) };
     verify(evidence, &policy, &question)
 }
 

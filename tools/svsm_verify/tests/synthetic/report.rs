@@ -32,6 +32,16 @@ pub struct ReportFields {
     pub tcb: [u8; 5],
     pub launch_tcb: [u8; 5],
     pub chip: Vec<u8>,
+    pub current_tcb: [u8; 5],
+    pub committed_tcb: [u8; 5],
+    /// Build, minor, major; of what runs and of what is committed.
+    pub current_version: [u8; 3],
+    pub committed_version: [u8; 3],
+    pub platform: u64,
+    pub launch_mitigations: u64,
+    pub current_mitigations: u64,
+    /// Bytes that overwrite others before the report is signed.
+    pub overwritten: Vec<(usize, Vec<u8>)>,
 }
 
 impl ReportFields {
@@ -58,6 +68,14 @@ impl ReportFields {
             tcb,
             launch_tcb: tcb,
             chip: vec![0xC1; product.chip_bytes()],
+            current_tcb: tcb,
+            committed_tcb: tcb,
+            current_version: [29, 55, 1],
+            committed_version: [29, 55, 1],
+            platform: 0x25,
+            launch_mitigations: 0,
+            current_mitigations: 0,
+            overwritten: Vec::new(),
         }
     }
 
@@ -80,7 +98,8 @@ impl ReportFields {
         put(0x020, b"image of a test.");
         put(0x030, &self.vmpl.to_le_bytes());
         put(0x034, &1_u32.to_le_bytes());
-        put(0x038, &self.packed_tcb(self.tcb));
+        put(0x038, &self.packed_tcb(self.current_tcb));
+        put(0x040, &self.platform.to_le_bytes());
         put(0x048, &(self.signing_key << 2 | u32::from(self.is_chip_key_masked) << 1).to_le_bytes());
         put(0x050, &self.data);
         put(0x090, &self.measurement);
@@ -99,8 +118,15 @@ impl ReportFields {
             put(0x188, &processor);
         }
         put(0x1A0, &self.chip);
-        put(0x1E0, &self.packed_tcb(self.tcb));
+        put(0x1E0, &self.packed_tcb(self.committed_tcb));
+        put(0x1E8, &self.current_version);
+        put(0x1EC, &self.committed_version);
         put(0x1F0, &self.packed_tcb(self.launch_tcb));
+        put(0x1F8, &self.launch_mitigations.to_le_bytes());
+        put(0x200, &self.current_mitigations.to_le_bytes());
+        for (offset, bytes) in &self.overwritten {
+            put(*offset, bytes);
+        }
         let signature: Signature = key.sign(&report[..SIGNED_BYTES]);
         let (r, s) = signature.split_bytes();
         for (offset, number) in [(SIGNED_BYTES, r), (SIGNED_BYTES + 72, s)] {

@@ -15,7 +15,7 @@ use rsa::{Oaep, Pkcs1v15Sign, Pss, RsaPrivateKey};
 use sha2::{Digest, Sha256, Sha384};
 
 /// PCRs of the quotes.
-pub const QUOTED: [u32; 7] = [0, 1, 2, 4, 7, 8, 9];
+pub const QUOTED: [u32; 10] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 /// The hash of a quote's signature.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,10 @@ pub struct Key {
 /// Attributes of keys that a TPM makes for attestation: fixed, made there, restricted; then signing or decrypting.
 const SIGNING: u32 = 0x0005_0072;
 const DECRYPTING: u32 = 0x0003_00B2;
+
+/// PolicySecret of the endorsement hierarchy.
+const POLICY_A: [u8; 32] =
+    hex_literal::hex!("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa");
 
 macro_rules! keys {
     ($($(#[$meta:meta])* $name:ident = $attributes:expr, $private:expr;)+) => {
@@ -110,7 +114,7 @@ impl Key {
         let mut public = if is_rsa { 0x0001_u16 } else { 0x0023 }.to_be_bytes().to_vec();
         public.extend(0x000B_u16.to_be_bytes());
         public.extend(self.attributes.to_be_bytes());
-        public.extend(sized(&if self.decrypts() { vec![0x83; 32] } else { Vec::new() }));
+        public.extend(sized(if self.decrypts() { &POLICY_A } else { &[] }));
         if self.decrypts() {
             // AES-128 in CFB mode protects children; no scheme.
             public.extend([0x00, 0x06, 0x00, 0x80, 0x00, 0x43, 0x00, 0x10]);
@@ -277,27 +281,33 @@ pub struct Log {
 }
 
 impl Log {
-    /// Firmware, kernel, initrd and command line.
+    /// Firmware, kernel, initrd and command line, as VMPL0 measures them; then the separators.
     pub fn of_direct_boot(command_line: &str) -> Self {
         let event = |pcr, kind, data: &[u8]| (pcr, kind, data.to_vec());
-        Self {
-            events: vec![
-                event(0, 0x8000_0008, b"firmware"),
-                event(4, 0x8000_0003, b"kernel"),
-                event(8, 0x0000_000D, command_line.as_bytes()),
-                event(9, 0x0000_000D, b"initrd"),
-                event(0, 0x0000_0004, &[0; 4]),
-            ],
-            locality: None,
-        }
+        let mut events = vec![
+            event(0, 0x8000_0008, b"firmware"),
+            event(4, 0x8000_0003, b"kernel"),
+            event(8, 0x0000_000D, command_line.as_bytes()),
+            event(9, 0x0000_000D, b"initrd"),
+        ];
+        events.extend((0..8).map(|pcr| event(pcr, 0x0000_0004, &[0; 4])));
+        Self { events, locality: None }
     }
 
-    /// The log's bytes, with a SHA-1 and a SHA-256 bank.
+    /// The log's bytes, with a SHA-1, a SHA-256 and a SHA-384 bank.
     pub fn bytes(&self) -> Vec<u8> {
+        self.bytes_of(&[0x04, 0x0B, 0x0C])
+    }
+
+    /// The same with these banks.
+    pub fn bytes_of(&self, banks: &[u16]) -> Vec<u8> {
         let mut identification = b"Spec ID Event03\0".to_vec();
         identification.extend([0, 0, 0, 0, 0, 2, 0, 2]);
-        identification.extend(2_u32.to_le_bytes());
-        identification.extend([0x04, 0x00, 20, 0, 0x0B, 0x00, 32, 0]);
+        identification.extend((banks.len() as u32).to_le_bytes());
+        for bank in banks {
+            identification.extend(bank.to_le_bytes());
+            identification.extend((Self::digest(*bank, &[]).len() as u16).to_le_bytes());
+        }
         identification.push(0);
         let mut log = [0_u32.to_le_bytes(), 3_u32.to_le_bytes()].concat();
         log.extend([0; 20]);
@@ -305,20 +315,29 @@ impl Log {
         log.extend(identification);
         if let Some(locality) = self.locality {
             let data = [&b"StartupLocality\0"[..], &[locality]].concat();
-            log.extend(self.entry(0, 3, &[0; 32], &data));
+            log.extend(Self::entry(banks, 0, 3, &data));
         }
         for (pcr, kind, data) in &self.events {
-            log.extend(self.entry(*pcr, *kind, &Sha256::digest(data), data));
+            log.extend(Self::entry(banks, *pcr, *kind, data));
         }
         log
     }
 
-    fn entry(&self, pcr: u32, kind: u32, digest: &[u8], data: &[u8]) -> Vec<u8> {
-        let mut entry = [pcr.to_le_bytes(), kind.to_le_bytes(), 2_u32.to_le_bytes()].concat();
-        entry.extend(0x0004_u16.to_le_bytes());
-        entry.extend([0x51; 20]);
-        entry.extend(0x000B_u16.to_le_bytes());
-        entry.extend(digest);
+    /// What a bank of the log has for an event; nobody looks at SHA-1.
+    fn digest(bank: u16, data: &[u8]) -> Vec<u8> {
+        match bank {
+            0x0B => Sha256::digest(data).to_vec(),
+            0x0C => Sha384::digest(data).to_vec(),
+            _ => vec![0x51; 20],
+        }
+    }
+
+    fn entry(banks: &[u16], pcr: u32, kind: u32, data: &[u8]) -> Vec<u8> {
+        let mut entry = [pcr.to_le_bytes(), kind.to_le_bytes(), (banks.len() as u32).to_le_bytes()].concat();
+        for bank in banks {
+            entry.extend(bank.to_le_bytes());
+            entry.extend(Self::digest(*bank, data));
+        }
         entry.extend((data.len() as u32).to_le_bytes());
         entry.extend(data);
         entry
@@ -341,7 +360,12 @@ impl Log {
     /// TPMS_ATTEST over the SHA-256 bank, and the values.
     pub fn quote(&self, nonce: &[u8], hash: Hash, indices: &[u32]) -> QuoteParts {
         let pcrs = self.pcrs();
-        let values: Vec<u8> = indices.iter().flat_map(|index| pcrs[index].clone()).collect();
+        let values = indices.iter().flat_map(|index| pcrs[index].clone()).collect();
+        Self::quote_of(0x000B, values, nonce, hash, indices)
+    }
+
+    /// TPMS_ATTEST over these values of a bank.
+    pub fn quote_of(bank: u16, values: Vec<u8>, nonce: &[u8], hash: Hash, indices: &[u32]) -> QuoteParts {
         let mut bitmap = [0_u8; 3];
         for index in indices {
             bitmap[*index as usize / 8] |= 1 << (index % 8);
@@ -352,7 +376,9 @@ impl Log {
         message.extend(77_000_u64.to_be_bytes());
         message.extend([0, 0, 0, 1, 0, 0, 0, 0, 1]);
         message.extend(0x2026_1121_u64.to_be_bytes());
-        message.extend([0, 0, 0, 1, 0x00, 0x0B, 3]);
+        message.extend([0, 0, 0, 1]);
+        message.extend(bank.to_be_bytes());
+        message.push(3);
         message.extend(bitmap);
         message.extend(sized(&hash.digest(&values)));
         QuoteParts { message, values }

@@ -20,7 +20,7 @@ pub fn judge(place: &Place, command_line: &str, judged: &mut Judged) -> Result<(
         Err(Missing::Broken(reason)) => return Err(reason),
     };
     let image = Image::through(place, &firmware, "uefi", command_line)?;
-    let party = RelyingParty::new(place, &image).without_events();
+    let party = RelyingParty::new(place, &image).behind_uefi();
     let (evidence, nonce) = (place.folder.join("uefi"), random());
     let mut guest = image.start(place)?;
     steps::collect(&mut guest, &evidence, &nonce)?;

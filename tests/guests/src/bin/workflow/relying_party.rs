@@ -64,7 +64,7 @@ impl RelyingParty {
     pub fn new(place: &Place, image: &Image) -> Self {
         let policy = format!(
             "version = 1\n\n[tcb.Milan]\nboot_loader = 4\ntee = 0\nsnp = 24\nmicrocode = 219\n\n\
-             [[vtpm.event]]\nbank = \"sha256\"\nindex = 8\ntext = \"kernel_cmdline: {}\"\n",
+             [[vtpm.event]]\nbank = \"sha256\"\nindex = 8\nexactly = [{{ text = \"kernel_cmdline: {}\" }}]\n",
             image.command_line
         );
         Self {
@@ -77,9 +77,9 @@ impl RelyingParty {
     }
 
     /// Asks for no event: what UEFI firmware measures is its own affair, and the launch digest holds the command line.
-    pub fn without_events(mut self) -> Self {
+    pub fn behind_uefi(mut self) -> Self {
         let (policy, _) = self.policy.split_once("[[vtpm.event]]").unwrap_or((self.policy.as_str(), ""));
-        self.policy = policy.to_owned();
+        self.policy = format!("{policy}[vtpm]\nboot = \"uefi\"\n");
         self
     }
 

@@ -15,8 +15,7 @@ const OWN_REPORT: &str = "/sys/kernel/config/tsm/report/own";
 const VTPM: &[u8] = b"c476f1eb-0123-45a5-9641-b4e7dde5bfe3";
 const CREATE_EK: &str = "tpm2_createek -c ek.ctx -G rsa -u ek.pub";
 const CREATE_AK: &str = "tpm2_createak -C ek.ctx -c ak.ctx -G rsa -g sha256 -s rsassa -u ak.pub";
-const QUOTE: &str =
-    "tpm2_quote -c ak.ctx -l sha256:0,1,2,3,4,5,6,7,8,9 -m quote.msg -s quote.sig -o pcrs.bin -F values -q";
+const QUOTE: &str = "tpm2_quote -c ak.ctx -l sha256:0,1,2,3,4,5,6,7,8,9,14 -m quote.msg -s quote.sig -o pcrs.bin -F values -q";
 /// A session that may use the endorsement key.
 const SESSION: &[&str] =
     &["tpm2_startauthsession --policy-session -S session.ctx", "tpm2_policysecret -S session.ctx -c e"];

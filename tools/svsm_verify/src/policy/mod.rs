@@ -12,7 +12,10 @@
 //! signing_keys = ["vcek", "vlek"]          # chip keys, cloud keys; this is the default
 //! clouds = []                              # names of clouds whose VLEK is accepted; empty: any
 //! chips = []                               # chip numbers in hexadecimal that are accepted; empty: any
+//! allow_masked_chip_id = false             # the host may hide the chip's number (MASK_CHIP_ID)
 //! check_validity = true                    # certificates must not have expired
+//! require_crl = false                      # AMD's revocation list must be given with `--crl`, and be current
+//! test_roots = []                          # SHA-384 of root certificates that are trusted for tests: VERIFIED (TEST ROOT)
 //!
 //! [tcb.Milan]                              # one table for each product that may answer
 //! boot_loader = 3
@@ -21,6 +24,16 @@
 //! microcode = 115
 //! # [tcb.Turin] has `fmc` as well
 //!
+//! [platform]                               # what the processor says about itself
+//! require = []                             # of: smt, tsme, ecc, rapl_disabled, ciphertext_hiding, alias_check_complete, sev_tio
+//! forbid = []                              # of the same; `forbid = ["smt"]`
+//! allow_unknown = false                    # bits that this program does not know may be set
+//! minimum_report_version = 2
+//! # minimum_firmware = "1.55.29"           # ABI and build of the security processor's firmware, running and committed
+//! require_committed = false                # what runs must be committed, so that the host cannot go back
+//! launch_mitigations = 0                   # bits that must be set in the vectors of version 5
+//! current_mitigations = 0
+//!
 //! [guest]
 //! vmpl = 0                                 # the level that asked for the report
 //! allow_debug = false                      # the host may decrypt the guest's memory
@@ -28,7 +41,7 @@
 //! allow_smt = true                         # sibling threads may be on
 //! require_single_socket = false
 //! require_ciphertext_hiding = false
-//! minimum_svn = 0                          # security version from the ID block
+//! minimum_svn = 0                          # security version from the ID block; needs `id_key_digests`
 //! # host_data = "00…"                      # 32 bytes that the host must have given
 //! # report_data = "00…"                    # only for reports without SVSM: 64 bytes instead of nonce and manifest
 //!
@@ -38,29 +51,38 @@
 //! cpu_signature = 0x800F12                 # CPUID 1 EAX of its processors, needed where vcpus is not [1]
 //! allow_any = false
 //!
-//! [identity]
+//! [identity]                               # anyone can write an ID block: without a key, ids and versions mean nothing
 //! id_key_digests = []                      # accepted ID keys; empty: any, or none
 //! author_key_digests = []
-//! # family_id = "00…"                      # 16 bytes
+//! # family_id = "00…"                      # 16 bytes; needs `id_key_digests`
 //! # image_id = "00…"
 //!
 //! [vtpm]
 //! required = true                          # false: a report alone is enough
-//! require_activation = true                # the attestation key must be proved by a challenge
+//! require_activation = true                # the attestation key must be proved by a challenge, or named by the manifest
 //! require_quote = true
 //! require_event_log = true
-//! logged_pcrs = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]   # where quoted, the log must lead to exactly their values
+//! boot = "direct"                          # or "uefi": who measured
+//! banks = ["sha256", "sha384"]             # the banks that the firmware measures; no other counts
+//! # pcrs = [0, …, 9]                       # must all be quoted, in one bank; default 0 to 9, with `uefi` 14 as well
+//! # logged_pcrs = [0, …, 9]                # the log must lead to exactly their values; default: those of `pcrs`
 //!
 //! [[vtpm.pcr]]                             # a PCR must have one of these values
 //! bank = "sha256"
 //! index = 8
 //! values = ["00…"]
 //!
-//! [[vtpm.event]]                           # the log must say that this was measured
+//! [[vtpm.event]]                           # what was measured, by its place; see `vtpm::EventRule`
 //! bank = "sha256"
 //! index = 8
-//! text = "console=ttyS0 quiet"             # or `digest = "00…"`
+//! starts_with = [{ text = "kernel_cmdline: console=ttyS0 quiet" }]   # or { digest = "00…" }
 //! ```
+
+pub mod platform;
+mod vtpm;
+
+pub use platform::{MinimumFirmware, PlatformPolicy};
+pub use vtpm::{Boot, EventRule, Measured, PcrRule, Place, VtpmPolicy};
 
 use std::collections::BTreeMap;
 
@@ -127,6 +149,9 @@ pub struct Policy {
     /// `[tcb.PRODUCT]`
     #[serde(default)]
     pub tcb: BTreeMap<String, MinimumTcb>,
+    /// `[platform]`
+    #[serde(default)]
+    pub platform: PlatformPolicy,
     /// `[guest]`
     #[serde(default)]
     pub guest: GuestRules,
@@ -150,7 +175,10 @@ pub struct CertificatePolicy {
     pub signing_keys: Vec<String>,
     pub clouds: Vec<String>,
     pub chips: Vec<Hex>,
+    pub allow_masked_chip_id: bool,
     pub check_validity: bool,
+    pub require_crl: bool,
+    pub test_roots: Vec<Hex>,
 }
 
 impl Default for CertificatePolicy {
@@ -161,7 +189,10 @@ impl Default for CertificatePolicy {
             signing_keys: owned(&["vcek", "vlek"]),
             clouds: Vec::new(),
             chips: Vec::new(),
+            allow_masked_chip_id: false,
             check_validity: true,
+            require_crl: false,
+            test_roots: Vec::new(),
         }
     }
 }
@@ -252,68 +283,6 @@ pub struct IdentityPolicy {
     pub image_id: Option<Hex>,
 }
 
-/// `[vtpm]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "the module's example documents every key")]
-pub struct VtpmPolicy {
-    pub required: bool,
-    pub require_activation: bool,
-    pub require_quote: bool,
-    pub require_event_log: bool,
-    pub logged_pcrs: Vec<u32>,
-    pub pcr: Vec<PcrRule>,
-    pub event: Vec<EventRule>,
-}
-
-impl Default for VtpmPolicy {
-    fn default() -> Self {
-        Self {
-            required: true,
-            require_activation: true,
-            require_quote: true,
-            require_event_log: true,
-            logged_pcrs: (0..10).collect(),
-            pcr: Vec::new(),
-            event: Vec::new(),
-        }
-    }
-}
-
-/// `[[vtpm.pcr]]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "the module's example documents every key")]
-pub struct PcrRule {
-    pub bank: Bank,
-    pub index: u32,
-    pub values: Vec<Hex>,
-}
-
-/// `[[vtpm.event]]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "the module's example documents every key")]
-pub struct EventRule {
-    pub bank: Bank,
-    pub index: u32,
-    pub text: Option<String>,
-    pub digest: Option<Hex>,
-}
-
-impl EventRule {
-    /// The digests that satisfy the rule: text may have been measured with the zero byte that ends it.
-    #[must_use]
-    pub fn digests(&self) -> Vec<Vec<u8>> {
-        let Bank(bank) = self.bank;
-        let of_text = self
-            .text
-            .iter()
-            .flat_map(|text| [bank.digest(&[text.as_bytes()]), bank.digest(&[text.as_bytes(), &[0]])]);
-        of_text.chain(self.digest.iter().map(|digest| digest.0.clone())).collect()
-    }
-}
-
 impl Policy {
     /// Reads `policy.toml`.
     ///
@@ -328,12 +297,25 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Values that no report could meet are mistakes, and told at once.
+    /// Values that no report could meet, and demands that prove nothing, are mistakes, and told at once.
     fn check(&self) -> Result<(), InvalidPolicy> {
-        let wrong = |key, why| Err(InvalidPolicy::Value(key, why));
         if self.version != VERSION {
             return Err(InvalidPolicy::Version(self.version));
         }
+        self.check_names()?;
+        self.check_sizes()?;
+        self.check_identity()?;
+        if self.measurement.vcpus.is_empty() || self.measurement.vcpus.len() > 64 {
+            return wrong("vcpus", "must list between 1 and 64 numbers");
+        }
+        if self.guest.report_data.is_some() && self.vtpm.required {
+            return wrong("report_data", "covers no vTPM: set `required = false` in [vtpm]");
+        }
+        self.platform.check()?;
+        self.vtpm.check()
+    }
+
+    fn check_names(&self) -> Result<(), InvalidPolicy> {
         let products: Vec<&str> =
             crate::certificates::roots::PRODUCTS.iter().map(|product| product.name).collect();
         let is_unknown = |name: &String| !products.contains(&name.as_str());
@@ -343,9 +325,13 @@ impl Policy {
         if self.certificates.signing_keys.iter().any(|name| !["vcek", "vlek"].contains(&name.as_str())) {
             return wrong("signing_keys", "are `vcek` and `vlek`");
         }
-        if self.tcb.iter().any(|(name, minimum)| (name == "Turin") != minimum.fmc.is_some()) {
-            return wrong("fmc", "belongs to Turin's TCB, and to no other");
+        match self.tcb.iter().any(|(name, minimum)| (name == "Turin") != minimum.fmc.is_some()) {
+            true => wrong("fmc", "belongs to Turin's TCB, and to no other"),
+            false => Ok(()),
         }
+    }
+
+    fn check_sizes(&self) -> Result<(), InvalidPolicy> {
         let is_of = |length: usize| move |value: &Hex| value.0.len() == length;
         let optional = |value: &Option<Hex>, length| value.as_ref().is_none_or(is_of(length));
         if !optional(&self.guest.host_data, 32) || !optional(&self.guest.report_data, 64) {
@@ -358,53 +344,34 @@ impl Policy {
             &self.measurement.launch_digests,
             &self.identity.id_key_digests,
             &self.identity.author_key_digests,
+            &self.certificates.test_roots,
         ];
-        if !digests.iter().all(|list| list.iter().all(is_of(48))) {
-            return wrong("launch and key digests", "must have 48 bytes");
+        match digests.iter().all(|list| list.iter().all(is_of(48))) {
+            true => Ok(()),
+            false => wrong("launch, key and root digests", "must have 48 bytes"),
         }
-        if self.measurement.vcpus.is_empty() || self.measurement.vcpus.len() > 64 {
-            return wrong("vcpus", "must list between 1 and 64 numbers");
+    }
+
+    /// Whoever launches a guest can hand the security processor an ID block of any content, signed by a key of its own.
+    fn check_identity(&self) -> Result<(), InvalidPolicy> {
+        let rules = &self.identity;
+        if !rules.id_key_digests.is_empty() {
+            return Ok(());
         }
-        if self.guest.report_data.is_some() && self.vtpm.required {
-            return wrong("report_data", "covers no vTPM: set `required = false` in [vtpm]");
+        if self.guest.minimum_svn > 0 {
+            return wrong(
+                "minimum_svn",
+                "means nothing without `id_key_digests`: any host can claim any version",
+            );
         }
-        self.vtpm.check()
+        match rules.family_id.is_some() || rules.image_id.is_some() || !rules.author_key_digests.is_empty() {
+            true => wrong("[identity]", "means nothing without `id_key_digests`: any host can claim any id"),
+            false => Ok(()),
+        }
     }
 }
 
-impl VtpmPolicy {
-    fn check(&self) -> Result<(), InvalidPolicy> {
-        let wrong = |key, why| Err(InvalidPolicy::Value(key, why));
-        for rule in &self.pcr {
-            let size = rule.bank.0.digest_bytes();
-            if rule.index > 23
-                || rule.values.is_empty()
-                || rule.values.iter().any(|value| value.0.len() != size)
-            {
-                return wrong("vtpm.pcr", "needs an index below 24 and values of the bank's size");
-            }
-        }
-        for rule in &self.event {
-            let size = rule.bank.0.digest_bytes();
-            let is_one = rule.text.is_some() != rule.digest.is_some();
-            let fits = rule.digest.as_ref().is_none_or(|digest| digest.0.len() == size);
-            if rule.index > 23 || !is_one || !fits {
-                return wrong(
-                    "vtpm.event",
-                    "needs an index below 24, and either text or a digest of the bank's size",
-                );
-            }
-        }
-        let asks_about_pcrs = !self.pcr.is_empty() || !self.event.is_empty();
-        if asks_about_pcrs && !(self.required && self.require_quote) {
-            return wrong(
-                "vtpm.pcr and vtpm.event",
-                "mean nothing without a quote: set `required` and `require_quote`",
-            );
-        }
-        if !self.event.is_empty() && !self.require_event_log {
-            return wrong("vtpm.event", "means nothing without a log: set `require_event_log`");
-        }
-        Ok(())
-    }
+/// A value that cannot be.
+const fn wrong(key: &'static str, why: &'static str) -> Result<(), InvalidPolicy> {
+    Err(InvalidPolicy::Value(key, why))
 }
