@@ -4,7 +4,7 @@
 //! REPORT_DATA is SHA-512 over nonce and manifest, the report is about VMPL0: who trusts the measurement knows that this
 //! firmware vouches for what the manifest says. Nothing marks the border between nonce and manifest in the hash, so that a nonce
 //! has exactly 64 bytes: with a shorter one, a guest could move the border and have a report about a manifest of its own
-//! (`kernel/doc/decisions/0021-nonces-of-64-bytes.md`).
+//! (`kernel/doc/decisions/0022-nonces-of-64-bytes.md`).
 
 use crate::failure::{Failure, Refusal};
 use crate::guest_memory::GuestRange;

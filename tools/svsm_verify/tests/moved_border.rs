@@ -1,4 +1,4 @@
-//! The forgery of decision 0021, really built: a genuine report about a nonce of 64 bytes, shown as one about its first 32 and
+//! The forgery of decision 0022, really built: a genuine report about a nonce of 64 bytes, shown as one about its first 32 and
 //! a manifest whose key is the forger's.
 
 mod synthetic;
