@@ -47,6 +47,8 @@ pub mod ecc;
 pub mod hash;
 pub mod hmac;
 pub mod kdf;
+#[cfg(feature = "post_quantum")]
+pub mod post_quantum;
 pub mod random;
 pub mod rsa;
 pub mod symmetric;
