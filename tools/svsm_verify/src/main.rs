@@ -34,6 +34,10 @@ const UNREADABLE: u8 = 3;
 /// Exit status where evidence is good under a test root of the policy's.
 const UNDER_TEST_ROOT: u8 = 4;
 
+/// What a wrapped secret does not prove to the guest.
+const UNAUTHENTICATED: &str = "the guest cannot tell who wrapped it: anyone who knows its public keys can wrap another secret. \
+     Send it over a channel that authenticates you to the guest";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match (&arguments.action, &arguments.check) {
@@ -143,6 +147,7 @@ fn release_secret(arguments: &ReleaseArguments) -> Result<ExitCode, String> {
             write_released(&released, &arguments.output)?;
             print_answer(&answer, arguments.check.json);
             eprintln!("svsm-verify: the wrapped secret is in {}", arguments.output.display());
+            eprintln!("svsm-verify: {UNAUTHENTICATED}");
             Ok(status(&answer, &arguments.check))
         }
         Err(NotReleased::Refused(answer)) => {

@@ -144,6 +144,9 @@ pub enum Refusal {
     /// The manifest names no key.
     #[error("manifest: {0}")]
     Manifest(#[from] InvalidManifest),
+    /// The policy does not accept this version.
+    #[error("the policy does not accept a manifest of version {0}")]
+    ManifestVersion(u32),
     /// The endorsement key of the evidence is not the manifest's.
     #[error("the evidence's endorsement key is not the one that the manifest names")]
     OtherEndorsementKey,

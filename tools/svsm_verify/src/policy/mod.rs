@@ -59,6 +59,7 @@
 //!
 //! [vtpm]
 //! required = true                          # false: a report alone is enough
+//! manifest_versions = [0, 1]               # of the vTPM's manifest
 //! require_activation = true                # the attestation key must be proved by a challenge, or named by the manifest
 //! require_quote = true
 //! require_event_log = true

@@ -26,6 +26,7 @@ pub enum Boot {
 #[allow(missing_docs, reason = "the module's example documents every key")]
 pub struct VtpmPolicy {
     pub required: bool,
+    pub manifest_versions: Vec<u32>,
     pub require_activation: bool,
     pub require_quote: bool,
     pub require_event_log: bool,
@@ -41,6 +42,7 @@ impl Default for VtpmPolicy {
     fn default() -> Self {
         Self {
             required: true,
+            manifest_versions: vec![0, 1],
             require_activation: true,
             require_quote: true,
             require_event_log: true,
@@ -182,6 +184,9 @@ impl VtpmPolicy {
     }
 
     pub(super) fn check(&self) -> Result<(), InvalidPolicy> {
+        if self.manifest_versions.is_empty() || self.manifest_versions.iter().any(|version| *version > 1) {
+            return wrong("manifest_versions", "are 0 and 1");
+        }
         let (pcrs, logged) = (self.pcrs(), self.logged_pcrs());
         if self.banks.is_empty() || self.banks.contains(&Bank(HashAlgorithm::Sha1)) {
             return wrong("banks", "must name at least one of sha256, sha384 and sha512, and not sha1");

@@ -72,7 +72,7 @@ pub(super) fn judge(judgement: &mut Judgement<'_>) {
 fn judge_keys(judgement: &mut Judgement<'_>) -> (Result<PublicArea, Refusal>, Result<Keys, Refusal>) {
     let (evidence, policy, question) = (judgement.evidence, judgement.policy, judgement.question);
     let endorsement_key =
-        judgement.require(Check::EndorsementKey, endorsement_key(evidence), |(manifest, key)| {
+        judgement.require(Check::EndorsementKey, endorsement_key(evidence, policy), |(manifest, key)| {
             describe_key(manifest, key)
         });
     let attestation_key = judgement.require(Check::AttestationKey, attestation_key(evidence), |key| {
@@ -112,11 +112,14 @@ fn report_data(evidence: &Evidence, policy: &Policy, question: &Question<'_>) ->
     })
 }
 
-fn endorsement_key(evidence: &Evidence) -> Result<(Manifest, PublicArea), Refusal> {
+fn endorsement_key(evidence: &Evidence, policy: &Policy) -> Result<(Manifest, PublicArea), Refusal> {
     if evidence.manifest.is_empty() {
         return Err(Refusal::Missing("manifest"));
     }
     let manifest = manifest::read(&evidence.manifest)?;
+    if !policy.vtpm.manifest_versions.contains(&manifest.version) {
+        return Err(Refusal::ManifestVersion(manifest.version));
+    }
     let key = manifest.endorsement_key(evidence.ek_public.as_deref())?.clone();
     Ok((manifest, key))
 }

@@ -91,8 +91,11 @@ fn show(place: &Place, command_line: &str) -> Result<bool, String> {
     let party = RelyingParty::new(place, &image);
     steps::prove(&mut guest, &evidence, &party)?;
     guest.finish()?;
+    // Whoever wants to look again by hand needs it.
+    let kept = evidence.join("nonce.hex");
+    std::fs::write(&kept, relying_party::hex(&nonce))
+        .map_err(|error| format!("{}: {error}", kept.display()))?;
     steps::tell("relying party: svsm-verify");
-    let is_verified = party.show(&evidence, &nonce)?;
-    println!("evidence is in {}", evidence.display());
-    Ok(is_verified)
+    println!("{}", party.by_hand(&evidence));
+    party.show(&evidence, &nonce)
 }

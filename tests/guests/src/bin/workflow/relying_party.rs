@@ -98,6 +98,19 @@ impl RelyingParty {
         Ok(command)
     }
 
+    /// What to type to see the table of checks again.
+    pub fn by_hand(&self, evidence: &Path) -> String {
+        let root =
+            self.root.as_deref().map_or(String::new(), |root| format!(" --test-root {}", root.display()));
+        let folder = evidence.display();
+        format!(
+            "$ {} --evidence {folder} --nonce $(cat {folder}/nonce.hex) --policy {} --image {} --challenge {folder}/{KEPT}{root}",
+            self.program.display(),
+            self.folder.join("policy.toml").display(),
+            self.image.display(),
+        )
+    }
+
     /// Prints the table of checks; whether all passed.
     pub fn show(&self, evidence: &Path, nonce: &Nonce) -> Result<bool, String> {
         let status = self.command(None, evidence, nonce)?.status();
