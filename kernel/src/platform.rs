@@ -3,8 +3,8 @@
 use crate::psp_pages;
 use crate::setup::GUEST_VMPL;
 use hardware::cpu::Cpu;
-use hardware::instructions;
 use hardware::termination::{Reason, terminate};
+use hardware::translations;
 use hardware::window::NotGuestMemory;
 use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::ghcb::guest_request::GuestRequestOutcome;
@@ -98,8 +98,7 @@ impl Machine for Platform<'_> {
         if cfg!(feature = "fault_skip_flush") {
             return;
         }
-        instructions::invlpgb_all();
-        instructions::tlbsync();
+        translations::flush();
     }
 
     fn guest_request(

@@ -4,7 +4,7 @@
 use crate::cpu::{self, Cpu, Prepared};
 use crate::cpuid;
 use crate::exceptions::Descriptors;
-use crate::frames;
+use crate::frames::{self, OutOfMemory};
 use crate::heap;
 use crate::instructions;
 use crate::msr_protocol;
@@ -12,6 +12,7 @@ use crate::page_tables;
 use crate::region;
 use crate::serial;
 use crate::termination::{Reason, terminate};
+use crate::translations;
 use log::LevelFilter;
 use snp_abi::address::PAGE_LENGTH;
 use snp_abi::ghcb::HypervisorFeatures;
@@ -51,22 +52,27 @@ pub unsafe fn start(layout: &Layout) -> Cpu {
     if !msr_protocol::hypervisor_features().contains(needed) {
         terminate(Reason::HypervisorFeatures);
     }
-    if !cpuid::has_invlpgb() {
-        terminate(Reason::NoInvlpgb);
-    }
     let is_shared = environment(layout.environment) & ENVIRONMENT_MEMORY_IS_SHARED != 0;
     frames::initialise(layout.free.0, layout.free.1, is_shared);
-    let prepared = cpu::prepare(0).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
-    let Prepared { cpu, local, interrupt_stacks, .. } = prepared;
-    let descriptors = Descriptors::new(interrupt_stacks).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
-    descriptors.load();
-    // SAFETY: just prepared, for this vCPU.
-    unsafe { cpu::adopt(local) };
+    let cpu = first_cpu().unwrap_or_else(|OutOfMemory| terminate(Reason::OutOfMemory));
     // SAFETY: the kernel runs in the high half on its own stack; stage2's tables and stack are not used any more.
     unsafe { page_tables::drop_top_entry(layout.stage2) };
     heap::initialise(layout.heap_bytes).unwrap_or_else(|_| terminate(Reason::OutOfMemory));
     serial::initialise(layout.log_level);
     cpu
+}
+
+/// The vCPU that boots. Its handlers come first: what follows may have to recover from an exception.
+fn first_cpu() -> Result<Cpu, OutOfMemory> {
+    let base = cpu::lay_base(0)?;
+    let descriptors = Descriptors::new(base.interrupt_stacks)?;
+    // SAFETY: just laid, for this vCPU.
+    unsafe { cpu::use_base(&base) };
+    descriptors.load();
+    translations::flush();
+    let Prepared { cpu, .. } = cpu::prepare(0, &base)?;
+    cpu::register_ghcb();
+    Ok(cpu)
 }
 
 /// The loader's word on memory. A lie costs exits, or ends in a failed validation.

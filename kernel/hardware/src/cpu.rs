@@ -18,7 +18,9 @@ use crate::instructions;
 use crate::page_tables::{self, Mapping};
 use crate::shared::{SharedBuffer, SharedPage};
 use crate::window::Window;
+use core::arch::asm;
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use snp_abi::address::PAGE_BYTES;
 
 const CPU_AREAS: u64 = 0xffff_fe00_0000_0000;
@@ -44,10 +46,14 @@ pub(crate) struct CpuLocal {
     own: u64,
     /// The vCPU's number.
     pub(crate) index: u64,
-    /// The GHCB; used by one context at a time ([`with_ghcb`]).
-    ghcb: UnsafeCell<Ghcb>,
+    /// The GHCB, once there is one; used by one context at a time ([`with_ghcb`]).
+    ghcb: UnsafeCell<Option<Ghcb>>,
     busy: UnsafeCell<bool>,
+    /// #VC is being handled.
+    in_vc: UnsafeCell<bool>,
 }
+
+const _: () = assert!(offset_of!(CpuLocal, own) == 0);
 
 /// What one vCPU owns and uses by itself.
 #[derive(Debug)]
@@ -59,41 +65,60 @@ pub struct Cpu {
     pub window: Window,
 }
 
-/// A vCPU's memory, prepared by the vCPU that starts it.
-pub(crate) struct Prepared {
-    pub(crate) cpu: Cpu,
-    pub(crate) local: u64,
-    pub(crate) stack_top: u64,
+/// What handlers of exceptions need on a vCPU: laid before everything else of it.
+pub(crate) struct Base {
+    local: &'static CpuLocal,
     pub(crate) interrupt_stacks: [u64; 3],
 }
 
-/// Makes the memory of vCPU number `index`.
-pub(crate) fn prepare(index: usize) -> Result<Prepared, OutOfMemory> {
-    if index >= MAXIMUM_CPUS {
-        return Err(OutOfMemory);
+impl Base {
+    /// GS's base.
+    pub(crate) fn local(&self) -> u64 {
+        self.local.own
     }
-    let base = CPU_AREAS + index as u64 * AREA_BYTES;
-    map_stack(base + STACK_TOP, STACK_PAGES)?;
+}
+
+/// A vCPU's memory, prepared by the vCPU that starts it.
+pub(crate) struct Prepared {
+    pub(crate) cpu: Cpu,
+    pub(crate) stack_top: u64,
+}
+
+fn area(index: usize) -> Result<u64, OutOfMemory> {
+    if index < MAXIMUM_CPUS { Ok(CPU_AREAS + index as u64 * AREA_BYTES) } else { Err(OutOfMemory) }
+}
+
+/// Lays the base of vCPU number `index`.
+pub(crate) fn lay_base(index: usize) -> Result<Base, OutOfMemory> {
+    let area = area(index)?;
     for top in INTERRUPT_STACK_TOPS {
-        map_stack(base + top, INTERRUPT_STACK_PAGES)?;
+        map_stack(area + top, INTERRUPT_STACK_PAGES)?;
     }
-    let ghcb = Ghcb::new(base + GHCB)?;
     let place = Frame::allocate()?.virtual_address();
     let local = CpuLocal {
         own: place,
         index: index as u64,
-        ghcb: UnsafeCell::new(ghcb),
+        ghcb: UnsafeCell::new(None),
         busy: UnsafeCell::new(false),
+        in_vc: UnsafeCell::new(false),
     };
     // SAFETY: the frame is fresh, large enough and aligned; it stays this vCPU's for ever.
     unsafe { (place as *mut CpuLocal).write(local) };
-    let window = Window::new(base + SMALL_WINDOW, base + LARGE_WINDOW)?;
-    Ok(Prepared {
-        cpu: Cpu { index, base, shared_pages: 0, window },
-        local: place,
-        stack_top: base + STACK_TOP,
-        interrupt_stacks: INTERRUPT_STACK_TOPS.map(|top| base + top),
-    })
+    // SAFETY: written just above; what changes in it is in cells.
+    let local = unsafe { &*(place as *const CpuLocal) };
+    Ok(Base { local, interrupt_stacks: INTERRUPT_STACK_TOPS.map(|top| area + top) })
+}
+
+/// Makes the rest of the memory of vCPU number `index`, which does not run yet, or is the one that calls.
+pub(crate) fn prepare(index: usize, base: &Base) -> Result<Prepared, OutOfMemory> {
+    let area = area(index)?;
+    map_stack(area + STACK_TOP, STACK_PAGES)?;
+    let ghcb = Ghcb::new(area + GHCB)?;
+    // SAFETY: the vCPU has no GHCB yet, so that nobody holds a reference to it.
+    unsafe { base.local.ghcb.get().write(Some(ghcb)) };
+    let window = Window::new(area + SMALL_WINDOW, area + LARGE_WINDOW)?;
+    let cpu = Cpu { index, base: area, shared_pages: 0, window };
+    Ok(Prepared { cpu, stack_top: area + STACK_TOP })
 }
 
 fn map_stack(top: u64, pages: u64) -> Result<(), OutOfMemory> {
@@ -132,14 +157,13 @@ impl Cpu {
     }
 }
 
-/// Makes `local` this vCPU's, and registers its GHCB with the host.
+/// Makes a base that of the vCPU that runs; an application processor gets its own by its VMSA.
 ///
 /// # Safety
-/// `local` must come from [`prepare`] and be no other vCPU's.
-pub(crate) unsafe fn adopt(local: u64) {
+/// The base must be no other vCPU's.
+pub(crate) unsafe fn use_base(base: &Base) {
     // SAFETY: GS is used for `CpuLocal` only.
-    unsafe { instructions::write_msr(GS_BASE, local) };
-    register_ghcb();
+    unsafe { instructions::write_msr(GS_BASE, base.local()) };
 }
 
 /// Registers this vCPU's GHCB with the host.
@@ -147,28 +171,39 @@ pub(crate) fn register_ghcb() {
     with_ghcb(|ghcb| ghcb.register());
 }
 
-fn local() -> Option<&'static CpuLocal> {
-    // SAFETY: GS_BASE is readable without #VC; it is 0 until `adopt`.
-    let base = unsafe { instructions::read_msr(GS_BASE) };
-    // SAFETY: `adopt` put the address of a `CpuLocal` there that lives for ever and is this vCPU's alone.
-    (base != 0).then(|| unsafe { &*(base as *const CpuLocal) })
+/// This vCPU's record, by a load that no host can intercept, as it could RDMSR: whoever answers for GS's base says where VMPL0 writes.
+/// Before [`use_base`] the load faults.
+fn local() -> &'static CpuLocal {
+    let place: u64;
+    // SAFETY: GS's base is that of this vCPU's record, whose first word is its own address.
+    unsafe { asm!("mov {}, gs:[0]", out(reg) place, options(nostack, preserves_flags, readonly)) };
+    // SAFETY: `lay_base` made the record, which lives for ever; it is this vCPU's alone.
+    unsafe { &*(place as *const CpuLocal) }
 }
 
-/// Number of the vCPU that runs this code.
-pub fn current_index() -> usize {
-    local().map_or(0, |local| local.index as usize)
+/// Begins to handle #VC; `false` if it is being handled already: whatever raised it again took the stack of the first.
+pub(crate) fn enter_vc() -> bool {
+    // SAFETY: only this vCPU touches the flag.
+    !unsafe { local().in_vc.get().replace(true) }
+}
+
+/// Ends what [`enter_vc`] began.
+pub(crate) fn leave_vc() {
+    // SAFETY: only this vCPU touches the flag.
+    unsafe { local().in_vc.get().write(false) };
 }
 
 /// Uses this vCPU's GHCB; none before it has one, or inside another use (a handler that interrupted it).
 pub fn with_ghcb<R>(use_it: impl FnOnce(&mut Ghcb) -> R) -> Option<R> {
-    let local = local()?;
+    let local = local();
     // SAFETY: only this vCPU touches the flag, and a handler that interrupts in between puts it back.
     if unsafe { local.busy.get().replace(true) } {
         return None;
     }
     // SAFETY: the flag was clear, so this is the only reference until it is cleared again.
-    let result = use_it(unsafe { &mut *local.ghcb.get() });
+    let ghcb = unsafe { &mut *local.ghcb.get() };
+    let result = ghcb.as_mut().map(use_it);
     // SAFETY: as for the first use of the flag.
     unsafe { local.busy.get().write(false) };
-    Some(result)
+    result
 }

@@ -9,10 +9,6 @@ use zerocopy::FromBytes;
 
 static PAGE: Once<&'static CpuidPage> = Once::new();
 
-/// 0x80000008 EBX bit 3: INVLPGB and TLBSYNC.
-const LEAF_ADDRESS_SIZES: u32 = 0x8000_0008;
-const INVLPGB: u32 = 1 << 3;
-
 /// Takes the page, once; `None` if it is malformed.
 ///
 /// # Safety
@@ -37,11 +33,6 @@ pub fn page() -> Option<&'static CpuidPage> {
 pub fn query(leaf: u32, subleaf: u32) -> CpuidRegisters {
     let row = page().and_then(|page| page.row(CpuidQuery { leaf, subleaf }));
     row.map(|row| row.registers).unwrap_or_default()
-}
-
-/// Whether the processor has INVLPGB and TLBSYNC.
-pub(crate) fn has_invlpgb() -> bool {
-    query(LEAF_ADDRESS_SIZES, 0).ebx & INVLPGB != 0
 }
 
 /// SEV_FEATURES of this guest, from SEV_STATUS.

@@ -1,11 +1,13 @@
 //! Exceptions of VMPL0: descriptor tables, and what each vector means.
 //!
-//! VMPL0 runs with interrupts disabled. Only #VC is expected, and only for what code outside of our control may
-//! execute: CPUID, IN and OUT, MSR accesses, RDTSC. Everything else is a bug, or an attack by the host, and ends the
-//! firmware. Handlers run on interrupt stacks of their own. Source: AMD APM volume 2, 8 and 15.36.
+//! VMPL0 runs with interrupts disabled. Expected are #VC for CPUID, which code outside of our control executes, and #UD where
+//! [`crate::translations`] tries an instruction. Everything else, a #VC inside #VC included, is a bug, or an attack by the host, and
+//! ends the firmware. Handlers run on interrupt stacks of their own. Source: AMD APM volume 2, 8 and 15.36.
 
+use crate::cpu;
 use crate::frames::{Frame, OutOfMemory};
 use crate::termination::{Reason, terminate};
+use crate::translations;
 use crate::vc;
 use core::arch::{asm, naked_asm};
 use spin::Once;
@@ -17,6 +19,9 @@ use x86_64::structures::tss::TaskStateSegment;
 const VC_STACK: u16 = 0;
 const FAULT_STACK: u16 = 1;
 const NMI_STACK: u16 = 2;
+
+const INVALID_OPCODE: u64 = 6;
+const VC: u64 = snp_abi::ghcb::event::VC_VECTOR as u64;
 
 /// What the stub of a vector leaves on the stack: registers, vector, error code and the processor's frame.
 #[repr(C)]
@@ -102,12 +107,30 @@ extern "C" fn stub<const VECTOR: u64, const HAS_CODE: bool>() {
 }
 
 extern "C" fn handle(frame: &mut TrapFrame) {
-    if frame.vector == u64::from(snp_abi::ghcb::event::VC_VECTOR) && vc::emulate(frame) {
+    if is_served(frame) {
         return;
     }
     let (vector, code, rip) = (frame.vector, frame.error_code, frame.rip);
     log::error!("exception {vector} code {code:#x} rip {rip:#x} rsp {:#x} cr2 {:#x}", frame.rsp, read_cr2());
     terminate(Reason::Exception)
+}
+
+/// Deals with what VMPL0 expects; `false` for everything else.
+fn is_served(frame: &mut TrapFrame) -> bool {
+    match (frame.vector, translations::recovery(frame.rip)) {
+        (INVALID_OPCODE, Some(rip)) => {
+            frame.rip = rip;
+            true
+        }
+        (VC, _) => {
+            let served = cpu::enter_vc() && vc::emulate(frame);
+            if served {
+                cpu::leave_vc();
+            }
+            served
+        }
+        _ => false,
+    }
 }
 
 fn read_cr2() -> u64 {

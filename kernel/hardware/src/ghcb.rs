@@ -10,7 +10,7 @@ use crate::termination::{Reason, terminate};
 use core::mem::offset_of;
 use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::ghcb::ap_creation::ApCreation;
-use snp_abi::ghcb::event::{ExitCode, HostAnswer, IoInformation, IoSize, MSR_READ, MSR_WRITE};
+use snp_abi::ghcb::event::{ExitCode, HostAnswer, IoInformation, IoSize};
 use snp_abi::ghcb::guest_request::GuestRequestOutcome;
 use snp_abi::ghcb::msr_protocol::Request;
 use snp_abi::ghcb::page::{GhcbField, GhcbPage, SHARED_BUFFER_BYTES, SHARED_BUFFER_OFFSET, ValidBitmap};
@@ -110,22 +110,6 @@ impl Ghcb {
         self.set(GhcbField::Rax, 0);
         self.call(ExitCode::Ioio, IoInformation::plain(port, size, true).encode(), 0)?;
         Ok(self.field(GhcbField::Rax) as u32)
-    }
-
-    /// RDMSR by the host.
-    pub fn read_msr(&mut self, register: u32) -> Result<u64, Refused> {
-        self.set(GhcbField::Rcx, register.into());
-        self.call(ExitCode::Msr, MSR_READ, 0)?;
-        let (low, high) = (self.field(GhcbField::Rax), self.field(GhcbField::Rdx));
-        Ok(low & 0xffff_ffff | high << 32)
-    }
-
-    /// WRMSR by the host.
-    pub fn write_msr(&mut self, register: u32, value: u64) -> Result<(), Refused> {
-        self.set(GhcbField::Rcx, register.into());
-        self.set(GhcbField::Rax, value & 0xffff_ffff);
-        self.set(GhcbField::Rdx, value >> 32);
-        self.call(ExitCode::Msr, MSR_WRITE, 0).map(|_| ())
     }
 
     /// CPUID by the host: EAX, EBX, ECX, EDX.

@@ -92,21 +92,6 @@ pub unsafe fn vmgexit() {
     unsafe { asm!(".byte 0xf3, 0x0f, 0x01, 0xd9", options(nostack)) };
 }
 
-/// INVLPGB for all translations of this guest, global ones included, on all processors; completed by [`tlbsync`].
-pub fn invlpgb_all() {
-    // RAX bit 3: global entries too; no address, PCID or ASID limits. EDX: ASID 0 (own) and PCID 0.
-    // SAFETY: 0F 01 FE takes RAX, ECX and EDX; flushing translations is always sound.
-    unsafe {
-        asm!(".byte 0x0f, 0x01, 0xfe", in("rax") 1u64 << 3, in("rcx") 0u64, in("rdx") 0u64, options(nostack))
-    };
-}
-
-/// Waits until the INVLPGBs of this processor are done everywhere.
-pub fn tlbsync() {
-    // SAFETY: 0F 01 FF takes no operand and only waits.
-    unsafe { asm!(".byte 0x0f, 0x01, 0xff", options(nostack)) };
-}
-
 /// INVLPG: flushes one address on this processor.
 pub fn invlpg(virtual_address: u64) {
     // SAFETY: flushing translations is always sound.
@@ -116,7 +101,7 @@ pub fn invlpg(virtual_address: u64) {
 /// Reads a model-specific register.
 ///
 /// # Safety
-/// The register must exist for an SNP guest and be readable without #VC, or the #VC handler must be in place.
+/// The register must exist for an SNP guest. A host that intercepts the access ends the firmware: #VC serves no register.
 pub unsafe fn read_msr(register: u32) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: RDMSR touches EAX, ECX and EDX only.

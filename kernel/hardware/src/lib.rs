@@ -47,6 +47,8 @@ mod serial;
 #[cfg(feature = "kernel")]
 pub mod shared;
 #[cfg(feature = "kernel")]
+pub mod translations;
+#[cfg(feature = "kernel")]
 mod vc;
 #[cfg(feature = "kernel")]
 pub mod window;

@@ -5,6 +5,7 @@
 use crate::frames::{Frame, OutOfMemory};
 use crate::instructions;
 use crate::region;
+use crate::translations;
 use core::arch::asm;
 use snp_abi::address::FRAME_MASK;
 use spin::Mutex;
@@ -138,6 +139,5 @@ impl WindowEntry {
 pub(crate) unsafe fn drop_top_entry(virtual_address: u64) {
     let _guard = TABLES.lock();
     write(slot(table_address(root()), virtual_address, LEVELS), 0);
-    instructions::invlpgb_all();
-    instructions::tlbsync();
+    translations::flush();
 }

@@ -57,10 +57,11 @@ pub(crate) fn make_vmsa(frame: &Frame, vmsa: &Vmsa, reader: Option<Vmpl>) -> boo
 
 /// Starts vCPU number `index` with this APIC id; it calls `application_processor_main(&mut Cpu)`.
 pub fn start(index: usize, apic_id: u32) -> Result<(), StartError> {
-    let Prepared { cpu, local, stack_top, interrupt_stacks } = cpu::prepare(index)?;
-    let descriptors = Descriptors::new(interrupt_stacks)?;
-    let argument = Box::into_raw(Box::new(Start { cpu, local })) as u64;
-    let vmsa = first_state(&descriptors, local, stack_top, argument);
+    let base = cpu::lay_base(index)?;
+    let Prepared { cpu, stack_top } = cpu::prepare(index, &base)?;
+    let descriptors = Descriptors::new(base.interrupt_stacks)?;
+    let argument = Box::into_raw(Box::new(cpu)) as u64;
+    let vmsa = first_state(&descriptors, base.local(), stack_top, argument);
     let frame = vmsa_frame()?;
     if !make_vmsa(&frame, &vmsa, None) {
         return Err(StartError::Vmsa);
@@ -73,22 +74,16 @@ pub fn start(index: usize, apic_id: u32) -> Result<(), StartError> {
     }
 }
 
-/// What a new vCPU finds.
-struct Start {
-    cpu: Cpu,
-    local: u64,
-}
-
 /// Takes the vCPU's own state from the argument that its VMSA carried.
 ///
 /// # Safety
 /// `argument` must be RDI as the new vCPU found it, and be taken once.
 pub unsafe fn adopt(argument: u64) -> Cpu {
     // SAFETY: `start` put the address of a leaked box there, for this vCPU alone.
-    let start = unsafe { Box::from_raw(argument as *mut Start) };
-    // SAFETY: `start` prepared it for this vCPU.
-    unsafe { cpu::adopt(start.local) };
-    start.cpu
+    let cpu = unsafe { Box::from_raw(argument as *mut Cpu) };
+    // Its base came with the VMSA.
+    cpu::register_ghcb();
+    *cpu
 }
 
 fn segment(selector: u16, attributes: u16, limit: u32, base: u64) -> Segment {

@@ -8,6 +8,7 @@ use crate::instructions;
 use crate::msr_protocol;
 use crate::page_tables::{self, Mapping};
 use crate::termination::{Reason, terminate};
+use crate::translations;
 use alloc::vec::Vec;
 use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH, PageSize};
 use snp_abi::ghcb::page_state::PageOperation;
@@ -34,8 +35,7 @@ impl SharedPage {
         if rescinded != (Some(RmpStatus::Success), false) {
             terminate(Reason::OwnPageValidation);
         }
-        instructions::invlpgb_all();
-        instructions::tlbsync();
+        translations::flush();
         // SAFETY: as above; nothing of Rust's lies in the frame.
         unsafe { msr_protocol::change_page_state(physical, PageOperation::Shared) };
         // SAFETY: the virtual address is unused, and this is the only mapping that is used from here on.

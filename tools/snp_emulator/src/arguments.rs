@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use host_profiles::{Host, PROFILES};
+use model::attack::Chosen;
 use model::psp::CpuModel;
 use std::path::PathBuf;
 
@@ -19,7 +20,8 @@ Exit status:
   0  the guest finished well          3  the guest terminated itself
   1  the guest reported failure,      4  strict violation: reliance on what hardware forbids
      or died (triple fault)           5  time limit
-  2  bad usage or input               70 the machine failed, or QEMU is none that it can stand on";
+  2  bad usage or input               6  an attack (--attack) took VMPL0
+                                      70 the machine failed, or QEMU is none that it can stand on";
 
 /// The program's arguments.
 #[derive(Parser)]
@@ -42,7 +44,8 @@ pub enum Action {
 #[derive(Args)]
 pub struct RunArguments {
     /// The IGVM image
-    pub image: PathBuf,
+    #[arg(required_unless_present = "attack")]
+    pub image: Option<PathBuf>,
     /// vCPUs of the guest
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub smp: u32,
@@ -91,6 +94,13 @@ pub struct RunArguments {
     /// Back guest memory with 4 KiB pages only
     #[arg(long)]
     pub small_pages: bool,
+    /// What the host does on purpose; 'list' prints all attacks and what can be set. The run ends with status 0 if VMPL0 held, with 6
+    /// if it was lost
+    #[arg(long, value_name = "NAME[,KEY=VALUE...]", value_parser = parse_attack)]
+    pub attack: Option<String>,
+    /// What becomes of INVLPGB and TLBSYNC
+    #[arg(long, value_enum, default_value_t = Invlpgb::Shown, value_name = "HOW")]
+    pub invlpgb: Invlpgb,
     /// The processor that the machine's reports and certificates name
     #[arg(long, value_enum, default_value_t = CpuModelName::Milan, value_name = "MODEL")]
     pub cpu_model: CpuModelName,
@@ -125,6 +135,28 @@ pub struct RunArguments {
     /// Further arguments for QEMU
     #[arg(last = true, value_name = "QEMU ARGUMENTS")]
     pub qemu_arguments: Vec<String>,
+}
+
+/// What becomes of INVLPGB and TLBSYNC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Invlpgb {
+    /// CPUID shows them, and they execute
+    Shown,
+    /// CPUID does not show them, and they execute: every KVM host
+    Hidden,
+    /// CPUID does not show them, and they are invalid opcodes
+    Missing,
+}
+
+impl Invlpgb {
+    /// As in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shown => "shown",
+            Self::Hidden => "hidden",
+            Self::Missing => "missing",
+        }
+    }
 }
 
 /// A processor's name.
@@ -177,6 +209,16 @@ fn parse_host(text: &str) -> Result<Host, String> {
         let names: Vec<&str> = PROFILES.iter().map(|profile| profile.name).collect();
         format!("'{text}' is no host; hosts are {}", names.join(", "))
     })
+}
+
+/// In place of an attack: print the table.
+pub const LIST_ATTACKS: &str = "list";
+
+fn parse_attack(text: &str) -> Result<String, String> {
+    if text != LIST_ATTACKS {
+        Chosen::parse(text).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
 }
 
 /// A file's name goes to the monitor on a line of its own.

@@ -8,6 +8,7 @@ use crate::report::{Ending, Report};
 use crate::symbols::Symbols;
 use igvm::launch::LaunchError;
 use igvm::show::hex;
+use model::attack::Chosen;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -31,6 +32,12 @@ pub enum RunError {
     /// A file of the user's.
     #[error("{0}: {1}")]
     File(String, std::io::Error),
+    /// Only `--attack list` needs none.
+    #[error("which image? Only --attack list runs without one")]
+    NoImage,
+    /// An attack on a vCPU that is not there.
+    #[error("the attack needs vCPU {0}: add --smp {1} or more")]
+    NoVcpu(u64, u64),
     /// An ELF for symbols.
     #[error("{0}: {1}")]
     Symbols(String, String),
@@ -66,6 +73,12 @@ pub fn name(path: &Path) -> String {
 pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
     if MONITOR.is_empty() {
         return Err(RunError::NoMonitor);
+    }
+    let chosen = arguments.attack.as_deref().and_then(|text| Chosen::parse(text).ok());
+    if let Some(vcpu) = chosen.and_then(|chosen| chosen.value("vcpu"))
+        && vcpu >= arguments.smp.into()
+    {
+        return Err(RunError::NoVcpu(vcpu, vcpu.saturating_add(1)));
     }
     let qemu = check_qemu(&arguments.qemu)?;
     let symbols =
@@ -164,6 +177,8 @@ fn settings_text(
         ("endorsement", platform.endorsement.name().into()),
         ("endorsement_key", hex(&platform.key)),
         ("host_data", hex(&arguments.host_data.0)),
+        ("attack", arguments.attack.clone().unwrap_or_default()),
+        ("invlpgb", arguments.invlpgb.name().into()),
         ("throttle", arguments.throttle.to_string()),
         ("resets", arguments.resets.to_string()),
     ];

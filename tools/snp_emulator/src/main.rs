@@ -13,8 +13,9 @@ mod qemu;
 mod report;
 mod symbols;
 
-use arguments::{Action, Command, RunArguments};
+use arguments::{Action, Command, LIST_ATTACKS, RunArguments};
 use clap::Parser;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// Bad arguments or input.
@@ -31,9 +32,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// The table of attacks, as `--attack list` prints it.
+fn attacks() -> String {
+    let mut text = String::new();
+    for attack in model::attack::ATTACKS {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}\n    the host {}\n    claim: {}", attack.name, attack.does, attack.claim);
+        for key in attack.keys {
+            let _ = writeln!(text, "    {}: {} ({:#x} if not given)", key.name, key.sets, key.default);
+        }
+    }
+    text
+}
+
 fn run(arguments: &RunArguments) -> Result<u8, machine::RunError> {
-    let image = std::fs::read(&arguments.image)
-        .map_err(|error| machine::RunError::File(machine::name(&arguments.image), error))?;
+    if arguments.attack.as_deref() == Some(LIST_ATTACKS) {
+        print!("{}", attacks());
+        return Ok(0);
+    }
+    let path = arguments.image.as_deref().ok_or(machine::RunError::NoImage)?;
+    let image = std::fs::read(path).map_err(|error| machine::RunError::File(machine::name(path), error))?;
     let plan = plan::encode(&image, arguments.smp).map_err(machine::RunError::Image)?;
     machine::run(arguments, &plan)
 }

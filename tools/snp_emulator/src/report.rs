@@ -20,6 +20,10 @@ pub enum Ending {
     HostEnded,
     /// A triple fault, or nothing can run any more: the guest did not finish.
     Dead,
+    /// An attack was made, and VMPL0 kept what it claims.
+    Held,
+    /// An attack was made, and VMPL0 did not.
+    Lost,
     /// The run took too long.
     TimeLimit,
     /// Who sat at the terminal ended it.
@@ -37,6 +41,8 @@ const ENDINGS: &[(Ending, &str, u8, &str)] = &[
     (Ending::Refused, "refused", 2, "the security processor refused the launch"),
     (Ending::HostEnded, "host-ended", 6, "the host ended the VM, as it cannot go on with it"),
     (Ending::Dead, "dead", 1, "the guest died"),
+    (Ending::Held, "held", 0, "VMPL0 held against the attack"),
+    (Ending::Lost, "lost", 6, "VMPL0 was lost to the attack"),
     (Ending::TimeLimit, "", 5, "the guest did not finish in time"),
     (Ending::Left, "", 0, "the run was ended from the terminal"),
     (Ending::Broken, "", 70, "the machine failed, not the guest"),

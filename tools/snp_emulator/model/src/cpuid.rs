@@ -20,8 +20,10 @@ const VMPLS: u32 = 4;
 const SNP_FEATURES: u32 = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5;
 /// 0x80000008 EBX bit 3: INVLPGB and TLBSYNC.
 const INVLPGB: u32 = 1 << 3;
-/// Most pages that one INVLPGB covers, less one.
+/// EDX 15:0: most pages that one INVLPGB covers, less one.
 const INVLPGB_MOST: u32 = 7;
+const INVLPGB_MOST_MASK: u32 = 0xffff;
+const ADDRESS_SIZES: u32 = 0x8000_0008;
 
 /// KVM's features: its clock (bit 3; bit 24: stable), without which Linux measures the TSC against timers whose reads cost
 /// an exit each; 15-bit destinations in MSIs (bit 15), without which Linux refuses x2APIC.
@@ -91,8 +93,6 @@ pub fn filter(query: CpuidQuery, raw: CpuidRegisters, apic_id: u32) -> CpuidRegi
         0x8000_0007 => out.edx |= INVARIANT_TSC,
         0x8000_0008 => {
             out.eax = LINEAR_ADDRESS_BITS << 8 | GUEST_ADDRESS_BITS;
-            out.ebx |= INVLPGB;
-            out.edx = out.edx & !0xffff | INVLPGB_MOST;
         }
         0x8000_001f => {
             let ebx = u32::from(C_BIT_POSITION) | ADDRESS_BIT_REDUCTION << 6 | VMPLS << 12;
@@ -109,6 +109,14 @@ pub fn filter(query: CpuidQuery, raw: CpuidRegisters, apic_id: u32) -> CpuidRegi
         }
     }
     out
+}
+
+/// Shows INVLPGB in a processor's answer, or hides it as every KVM host does.
+pub fn show_invlpgb(query: CpuidQuery, is_shown: bool, out: &mut CpuidRegisters) {
+    if query.leaf == ADDRESS_SIZES {
+        out.ebx = out.ebx & !INVLPGB | if is_shown { INVLPGB } else { 0 };
+        out.edx = out.edx & !INVLPGB_MOST_MASK | if is_shown { INVLPGB_MOST } else { 0 };
+    }
 }
 
 fn kvm_signature() -> CpuidRegisters {
@@ -139,6 +147,16 @@ mod tests {
         let leaf_1 = page.row(CpuidQuery { leaf: 1, subleaf: 0 }).unwrap();
         assert_eq!(leaf_1.registers.ecx & (1 << 26 | 1 << 28), 0, "XSAVE and AVX stay hidden");
         assert_eq!(leaf_1.registers.ebx >> 24, 1, "the APIC id is the vCPU's own");
+    }
+
+    #[test]
+    fn invlpgb_is_shown_or_hidden_with_its_count() {
+        let query = CpuidQuery { leaf: ADDRESS_SIZES, subleaf: 0 };
+        let mut out = CpuidRegisters { eax: 1, ebx: 0xff, ecx: 2, edx: 0x1_ffff };
+        show_invlpgb(query, false, &mut out);
+        assert_eq!(out, CpuidRegisters { eax: 1, ebx: 0xf7, ecx: 2, edx: 0x1_0000 });
+        show_invlpgb(query, true, &mut out);
+        assert_eq!(out, CpuidRegisters { eax: 1, ebx: 0xff, ecx: 2, edx: 0x1_0007 });
     }
 
     #[test]

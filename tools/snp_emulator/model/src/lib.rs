@@ -10,6 +10,7 @@
 extern crate alloc;
 
 pub mod access;
+pub mod attack;
 pub mod audit;
 pub mod conversion;
 pub mod cpuid;

@@ -114,6 +114,16 @@ pub enum Fault {
         /// Bus (15:8), device (7:3) and function (2:0).
         device: u16,
     },
+    /// VMPL0 fetched code that is not the firmware's measured text: it is lost.
+    ForeignCode {
+        /// Guest-physical address.
+        address: u64,
+    },
+    /// VMPL0 asked the host for a register that its security rests on.
+    AskedTheHost {
+        /// Number of the register.
+        register: u32,
+    },
     /// A request that breaks the GHCB protocol.
     Protocol {
         /// The offending value.
@@ -221,6 +231,14 @@ impl fmt::Display for Fault {
                 device >> 8,
                 device >> 3 & 0x1f,
                 device & 7
+            ),
+            Self::ForeignCode { address } => write!(
+                out,
+                "VMPL0 lost: it executes {address:#x}, which is not measured text of the firmware; whoever writes that page owns the VM"
+            ),
+            Self::AskedTheHost { register } => write!(
+                out,
+                "VMPL0 lost: it asked the host for the register {register:#x}, and goes on with what the host makes up"
             ),
             Self::Protocol { value, why } => write!(
                 out,

@@ -24,6 +24,10 @@ pub enum Verdict {
     HostEnded,
     /// A triple fault, or a state in which nothing can run any more.
     Dead,
+    /// An attack was made, and VMPL0 kept what it claims.
+    Held,
+    /// An attack was made, and VMPL0 did not.
+    Lost,
 }
 
 /// Tells the launcher the verdict and leaves QEMU.
@@ -36,6 +40,8 @@ pub fn verdict(verdict: Verdict) -> ! {
         Verdict::Refused => "refused",
         Verdict::HostEnded => "host-ended",
         Verdict::Dead => "dead",
+        Verdict::Held => "held",
+        Verdict::Lost => "lost",
     };
     console::line("verdict", format_args!("{word}"));
     exit(DONE)

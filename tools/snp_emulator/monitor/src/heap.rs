@@ -48,6 +48,15 @@ pub fn clear_bits(address: u64, first: usize, count: usize) {
     }
 }
 
+/// Sets one bit of such frames.
+pub fn set_bit(address: u64, bit: usize) {
+    let byte = (address + bit as u64 / 8) as *mut u8;
+    // SAFETY: as for `clear_bits`.
+    let old = unsafe { byte.read() };
+    // SAFETY: as above.
+    unsafe { byte.write(old | 1 << (bit % 8)) };
+}
+
 /// Takes frames that become guest memory: outside of what [`crate::physical`] protects, they are Rust's no more.
 pub fn guest_frames(count: usize) -> u64 {
     let address = frame(count);

@@ -123,6 +123,9 @@ fn load_pages(
                 contents[..count].copy_from_slice(&part[..count]);
             }
         }
+        if page_type == PageType::Normal {
+            world.note_measured(at);
+        }
         world.memory.write(at, &contents);
         digest.add_page(page_type, at, &contents);
     }
@@ -175,7 +178,7 @@ fn load_vmsa(world: &mut World, digest: &mut LaunchDigest, index: u32, address: 
     contents.copy_from_slice(data);
     digest.add_page(PageType::Vmsa, address, &contents);
     if index != 0 {
-        return;
+        return world.keep_launch_vmsa(index as usize, &contents);
     }
     assert!(world.model.launch_page(address, true), "there is no memory for the VMSA at {address:#x}");
     world.memory.write(address, &contents);

@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod apic;
+mod attack;
 mod backing;
 mod boot;
 mod clock;
@@ -45,7 +46,7 @@ use model::Machine;
 use model::guest_request::HostPolicy;
 use model::machine::Configuration;
 use model::psp::{Psp, Setup};
-use settings::{LEGACY_MEMORY, Settings};
+use settings::{Invlpgb, LEGACY_MEMORY, Settings};
 use world::World;
 
 /// QEMU's CPU 0 never enters a guest: in QEMU 10.0 an XRSTOR on any processor can corrupt CPU 0's
@@ -70,6 +71,9 @@ fn run(own: boot::OwnMemory) -> ! {
     IS_COUNTED.store(settings.is_counted, Ordering::SeqCst);
     if settings.is_counted {
         exits::hide_x2apic();
+    }
+    if settings.invlpgb == Invlpgb::Shown {
+        exits::show_invlpgb();
     }
     boot::start_others(settings.vcpus + SPARE_PROCESSORS);
     self_test::send_kicks(SPARE_PROCESSORS as u32);
@@ -122,6 +126,7 @@ fn new_world(settings: Settings, platform: Setup) -> World {
     for vcpu in &mut model.vcpus {
         vcpu.channels.iter_mut().for_each(|channel| channel.msr = initial);
     }
+    let attack = attack::Attack::new(settings.attack.clone());
     let certificates = fw_cfg::read(settings::CERTIFICATES_FILE).unwrap_or_default();
     World {
         model,
@@ -135,6 +140,7 @@ fn new_world(settings: Settings, platform: Setup) -> World {
         settings,
         ciphertext: heap::frame(1),
         parameters: Vec::new(),
+        attack,
     }
 }
 

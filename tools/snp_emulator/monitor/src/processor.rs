@@ -82,6 +82,7 @@ impl Processor {
             world::wake_flag(self.vcpu).store(0, Ordering::SeqCst);
             world.judge();
             world.follow_reset(self.vcpu);
+            world.attack_vcpu(self.vcpu);
             if world::take_dump_request(self.vcpu) {
                 self.dump(match world.model.vcpus[self.vcpu].run() {
                     Run::Running => "running",
@@ -181,6 +182,9 @@ impl Processor {
         self.vmcb.write(vmcb::NESTED_CR3, root);
         world.clock.enter(self.vmpl);
         world.model.vcpus[self.vcpu].has_run = true;
+        if self.vmpl != Vmpl::Vmpl0 {
+            world.count_guest_entry();
+        }
     }
 
     /// Whether a VMSA that was loaded still is its level's.
@@ -225,6 +229,9 @@ impl Processor {
         if requested & EVENT_VALID != 0 {
             physical::write_u64(vmsa + offset_of!(Vmsa, event_inj) as u64, 0);
             self.vmcb.write(vmcb::EVENT_INJECTION, requested);
+        }
+        if let Some(event) = world.attack_event(self.vcpu) {
+            self.vmcb.write(vmcb::EVENT_INJECTION, event);
         }
         if self.receives_interrupts(world) {
             let free = |vmcb: &Vmcb| vmcb.read(vmcb::EVENT_INJECTION) & EVENT_VALID == 0;

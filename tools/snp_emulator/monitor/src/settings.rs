@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use host_profiles::{Host, Profile};
+use model::attack::Chosen;
 use model::psp::{CpuModel, Endorsement, Setup};
 use model::rmp::MemoryRange;
 use snp_abi::report::SigningKey;
@@ -15,6 +16,17 @@ pub const PLAN_FILE: &str = "opt/snp-emulator/plan";
 pub const CERTIFICATES_FILE: &str = "opt/snp-emulator/certificates";
 
 const FOUR_GIB: u64 = 4 << 30;
+
+/// What the host does with INVLPGB and TLBSYNC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invlpgb {
+    /// CPUID shows them, and they execute.
+    Shown,
+    /// They execute, and CPUID does not show them: KVM.
+    Hidden,
+    /// They are #UD.
+    Missing,
+}
 
 /// Settings of a run.
 #[derive(Clone, Debug)]
@@ -43,6 +55,10 @@ pub struct Settings {
     pub vmpl0_events: u64,
     /// The host backs memory with 2 MiB pages.
     pub large_pages: bool,
+    /// What the host does on purpose; none for a host that only serves.
+    pub attack: Option<Chosen>,
+    /// What the host does with INVLPGB.
+    pub invlpgb: Invlpgb,
     /// Every so-manieth guest message is answered "busy"; 0 for none.
     pub throttle: u64,
     /// Resets of the guest that are still left to VMPL0; the next one ends the run. None if a reset always does.
@@ -98,6 +114,16 @@ impl Settings {
             memory_is_shared: flag("memory_is_shared")?,
             vmpl0_events: value("vmpl0_events")?.parse().map_err(|_| odd("vmpl0_events"))?,
             large_pages: flag("large_pages")?,
+            attack: match value("attack")? {
+                "" => None,
+                text => Some(Chosen::parse(text).map_err(|_| odd("attack"))?),
+            },
+            invlpgb: match value("invlpgb")? {
+                "shown" => Invlpgb::Shown,
+                "hidden" => Invlpgb::Hidden,
+                "missing" => Invlpgb::Missing,
+                _ => return Err(odd("invlpgb")),
+            },
             throttle: value("throttle")?.parse().map_err(|_| odd("throttle"))?,
             resets: Some(value("resets")?.parse().map_err(|_| odd("resets"))?).filter(|resets| *resets != 0),
         })

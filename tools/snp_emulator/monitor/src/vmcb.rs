@@ -43,6 +43,7 @@ fields! {
     CS_BASE = 0x418;
     SS = 0x420;
     SS_BASE = 0x428;
+    GS_BASE = 0x458;
     IDTR_LIMIT = 0x480;
     IDTR_BASE = 0x488;
     TR_BASE = 0x498;

@@ -4,6 +4,7 @@
 //! each exit is handled against a machine that stands still, except for guests inside VMRUN; those are made to
 //! leave where it matters ([`World::remove`], [`World::stop`]).
 
+use crate::attack::Attack;
 use crate::backing::Backing;
 use crate::devices::Devices;
 use crate::finish::{self, Verdict};
@@ -65,6 +66,8 @@ pub struct World {
     pub host: HostPolicy,
     /// Where the loader wrote parameters: address and length.
     pub parameters: Vec<(u64, u64)>,
+    /// What the host does on purpose.
+    pub attack: Attack,
 }
 
 /// Bit n: vCPU n shall say where it is.
@@ -263,7 +266,7 @@ impl World {
             self.judge();
         }
         self.clock.print(&self.model.statistics);
-        finish::verdict(verdict)
+        finish::verdict(self.judge_attack(verdict))
     }
 
     /// Ends the run because the host cannot go on with the VM; says what its operator sees.

@@ -104,7 +104,8 @@ pub fn msr(world: &mut Guard, vcpu: usize, ghcb: &mut Ghcb, write: u64) -> Resul
             false => Outcome::general_protection(),
         });
     }
-    let Some(value) = world.read_msr(vcpu, register) else { return Ok(Outcome::general_protection()) };
+    let answer = world.attack_answer(vcpu, register).or_else(|| world.read_msr(vcpu, register));
+    let Some(value) = answer else { return Ok(Outcome::general_protection()) };
     ghcb.output(GhcbField::Rax, value & 0xffff_ffff);
     ghcb.output(GhcbField::Rdx, value >> 32);
     Ok(Outcome::done(0))

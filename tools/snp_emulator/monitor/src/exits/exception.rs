@@ -39,6 +39,9 @@ pub fn deliver_vc(cpu: &mut Processor, world: &mut Guard, code: u64) {
     };
     cpu.vmcb.write(vmcb::INTERRUPT_SHADOW, 0);
     if let Err(why) = delivered {
+        if world.attack_stopped(cpu.vcpu, why) {
+            return;
+        }
         cpu.dump("#VC without handler");
         let actor = world.model.actor(cpu.vcpu);
         world.model.report(actor, Fault::NoHandler { code, why });
@@ -102,7 +105,8 @@ fn long_gate(cpu: &Processor, world: &Guard) -> Result<Gate, &'static str> {
 
 fn deliver_legacy(cpu: &mut Processor, world: &mut Guard, code: u64) -> Result<(), &'static str> {
     if cpu.vmcb.read(vmcb::CR0) & CR0_PROTECTED == 0 {
-        return Err("the vCPU is in real mode");
+        // What starts in real mode has no handler for #VC; where it gets one all the same, somebody else made it.
+        return if world.attack.is_on() { deliver_real(cpu, world) } else { Err("the vCPU is in real mode") };
     }
     if cpu.vmcb.cpl() != 0 {
         return Err("the vCPU is in legacy mode at CPL 3");
@@ -126,6 +130,33 @@ fn deliver_legacy(cpu: &mut Processor, world: &mut Guard, code: u64) -> Result<(
     enter_handler(cpu, &gate);
     let segment = cpu.vmcb.read(vmcb::CS) & !0xffff & !(CODE_LONG << 16);
     cpu.vmcb.write(vmcb::CS, segment | gate.selector);
+    Ok(())
+}
+
+/// By the vector table of real mode: code segment and offset, no error code (APM volume 2, 8.6).
+fn deliver_real(cpu: &mut Processor, world: &mut Guard) -> Result<(), &'static str> {
+    let at = u64::from(VC_VECTOR) * 4;
+    let vector = cpu.vmcb.read(vmcb::IDTR_BASE).wrapping_add(at);
+    let actor = world.model.actor(cpu.vcpu);
+    let mut entry = [0; 4];
+    if idt_limit(cpu) < at + 3
+        || !world.model.allows(actor, vector, false)
+        || !translate::read(&cpu.vmcb, &world.memory, vector, &mut entry)
+    {
+        return Err("shuts down: it has no vector table");
+    }
+    let [offset_low, offset_high, segment_low, segment_high] = entry;
+    let (offset, segment) =
+        (u16::from_le_bytes([offset_low, offset_high]), u16::from_le_bytes([segment_low, segment_high]));
+    let frame = [cpu.vmcb.read(vmcb::RIP), cpu.vmcb.read(vmcb::CS), cpu.vmcb.read(vmcb::RFLAGS)];
+    let bytes = frame.map(|word| (word as u16).to_le_bytes());
+    let top = (cpu.vmcb.read(vmcb::RSP) as u16).wrapping_sub(6);
+    push(cpu, world, u64::from(top).wrapping_add(cpu.vmcb.read(vmcb::SS_BASE)), bytes.as_flattened())?;
+    cpu.vmcb.write(vmcb::RSP, top.into());
+    cpu.vmcb.write(vmcb::RIP, offset.into());
+    cpu.vmcb.write(vmcb::RFLAGS, cpu.vmcb.read(vmcb::RFLAGS) & !(RFLAGS_TRAP | RFLAGS_INTERRUPT));
+    cpu.vmcb.write(vmcb::CS, cpu.vmcb.read(vmcb::CS) & !0xffff | u64::from(segment));
+    cpu.vmcb.write(vmcb::CS_BASE, u64::from(segment) << 4);
     Ok(())
 }
 

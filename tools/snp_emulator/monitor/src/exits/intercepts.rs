@@ -60,6 +60,11 @@ pub fn prepare() {
     MSR_PERMISSIONS.store(msr, Ordering::SeqCst);
 }
 
+/// Has reads of an MSR come to the monitor.
+pub fn watch_reads(register: u32) {
+    heap::set_bit(MSR_PERMISSIONS.load(Ordering::SeqCst), msr_bit(register));
+}
+
 /// Position of an MSR's read bit in the map (APM volume 2, 15.11).
 fn msr_bit(register: u32) -> usize {
     let index = match register {

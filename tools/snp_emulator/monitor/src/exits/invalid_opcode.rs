@@ -3,6 +3,7 @@
 
 use super::{inject_gp, inject_ud};
 use crate::processor::Processor;
+use crate::settings::Invlpgb;
 use crate::translate;
 use crate::vmcb;
 use crate::world::Guard;
@@ -20,7 +21,13 @@ const RFLAGS_ARITHMETIC: u64 = 0x8d5;
 /// INVLPGB RAX: which of virtual address, PCID and ASID limit the flush, and whether global entries go too.
 const INVLPGB_BY_ADDRESS: u64 = 1;
 const INVLPGB_BY_PCID: u64 = 1 << 1;
+const INVLPGB_BY_ASID: u64 = 1 << 2;
 const INVLPGB_GLOBAL: u64 = 1 << 3;
+/// RAX 11:6; ECX 30:16; EDX 31:28; and the ASID in EDX 15:0.
+const INVLPGB_RESERVED: u64 = 0xfc0;
+const INVLPGB_COUNT_RESERVED: u32 = 0x7fff_0000;
+const INVLPGB_TARGET_RESERVED: u32 = 0xf000_0000;
+const INVLPGB_TARGET_ASID: u32 = 0xffff;
 
 /// Instruction bytes at RIP; none if they cannot be read.
 pub fn fetch<const LENGTH: usize>(cpu: &Processor, world: &Guard) -> Option<[u8; LENGTH]> {
@@ -36,11 +43,11 @@ pub fn fetch<const LENGTH: usize>(cpu: &Processor, world: &Guard) -> Option<[u8;
 
 /// Handles a #UD exit.
 pub fn handle(cpu: &mut Processor, world: &mut Guard) {
-    if let Some(INVLPGB) = fetch::<3>(cpu, world) {
-        return invalidate(cpu, world);
-    }
-    if let Some(TLBSYNC) = fetch::<3>(cpu, world) {
-        return synchronise(cpu, world);
+    match fetch::<3>(cpu, world) {
+        Some(INVLPGB | TLBSYNC) if world.settings.invlpgb == Invlpgb::Missing => return inject_ud(cpu),
+        Some(INVLPGB) => return invalidate(cpu, world),
+        Some(TLBSYNC) => return synchronise(cpu, world),
+        _ => {}
     }
     let execute = match fetch::<4>(cpu, world) {
         Some(PVALIDATE_INSTRUCTION) => pvalidate,
@@ -152,11 +159,22 @@ fn rmpquery(cpu: &mut Processor, world: &mut Guard) {
     finish(cpu, world, completion);
 }
 
-/// INVLPGB starts a flush on all processors; only one that is not limited to addresses or a PCID, and
-/// that takes global entries too, is sure to reach every translation.
+/// INVLPGB starts a flush on all processors; only one that is not limited to addresses or a PCID, that names the guest's ASID (by 0 in
+/// EDX), and that takes global entries too, is sure to reach every translation. What the manual reserves is #GP.
 fn invalidate(cpu: &mut Processor, world: &mut Guard) {
     let limits = cpu.vmcb.read(vmcb::RAX);
-    let complete = limits & (INVLPGB_BY_ADDRESS | INVLPGB_BY_PCID) == 0 && limits & INVLPGB_GLOBAL != 0;
+    let (count, target) = (cpu.registers.rcx as u32, cpu.registers.rdx as u32);
+    if cpu.vmcb.cpl() != 0
+        || limits & INVLPGB_RESERVED != 0
+        || count & INVLPGB_COUNT_RESERVED != 0
+        || target & INVLPGB_TARGET_RESERVED != 0
+    {
+        return inject_gp(cpu);
+    }
+    let complete = limits & (INVLPGB_BY_ADDRESS | INVLPGB_BY_PCID) == 0
+        && limits & INVLPGB_BY_ASID != 0
+        && target & INVLPGB_TARGET_ASID == 0
+        && limits & INVLPGB_GLOBAL != 0;
     let vcpu = cpu.vcpu;
     world.clock.flush_started[vcpu] |= complete;
     cpu.skip(3);

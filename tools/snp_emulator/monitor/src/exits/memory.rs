@@ -6,8 +6,10 @@ use crate::processor::Processor;
 use crate::translate::{self, C_BIT};
 use crate::vmcb;
 use crate::world::{Guard, World};
+use model::Fault;
 use model::access::{Access, Kind, Verdict};
 use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PAGES_IN_LARGE_PAGE, PageSize};
+use snp_abi::rmp::Vmpl;
 
 /// EXITINFO1 of a nested page fault: write, fetch, and the fault lies in the guest's page walk.
 const WRITE: u64 = 1 << 1;
@@ -46,8 +48,16 @@ pub fn fault(cpu: &mut Processor, world: &mut Guard) {
     match verdict {
         Verdict::Map { address, size, write, execute, changed } => {
             world.remove_converted(cpu.vcpu, changed);
+            let is_foreign = world.is_foreign_code(cpu.vmpl, access.address);
+            if is_foreign && kind == Kind::Fetch {
+                cpu.dump("VMPL0 lost");
+                world.model.report(actor, Fault::ForeignCode { address: access.address });
+                world.judge();
+                world.dead(cpu.vcpu, format_args!("a judge lets VMPL0 go no further"));
+            }
             let alias = if access.c_bit { C_BIT } else { 0 };
-            map(world, cpu, alias, address, size, Rights { write, execute }, faulted & !C_BIT);
+            let rights = Rights { write, execute: execute && !is_foreign };
+            map(world, cpu, alias, address, size, rights, faulted & !C_BIT);
         }
         Verdict::Ciphertext => {
             let page = world.ciphertext;
@@ -81,7 +91,10 @@ fn map(
 ) {
     let paging = translate::paging(&cpu.vmcb);
     let host = world.memory.host(address);
+    // Under attack every page that VMPL0 executes is looked at by itself.
+    let single = world.attack.is_on() && cpu.vmpl == Vmpl::Vmpl0;
     let large = size == PageSize::Large
+        && !single
         && host.is_some_and(|host| host.is_multiple_of(LARGE_PAGE_BYTES))
         && address.is_multiple_of(LARGE_PAGE_BYTES);
     if let (true, Some(host)) = (large, host) {
@@ -94,7 +107,13 @@ fn map(
     let World { memory, tables, unpaged, .. } = world;
     let tables = if paging { tables } else { unpaged };
     let pages = (0..PAGES_IN_LARGE_PAGE)
-        .filter(|page| alike.contains(*page))
+        .filter(|page| {
+            if single {
+                first + page * PAGE_BYTES == faulted & !(PAGE_BYTES - 1)
+            } else {
+                alike.contains(*page)
+            }
+        })
         .filter_map(|page| memory.host(first + page * PAGE_BYTES).map(|host| (page, host)));
     tables[cpu.vmpl.index()].map_some(first | alias, pages, rights);
 }

@@ -46,11 +46,17 @@ const INJECT_GP: u64 = 1 << 31 | 1 << 11 | 3 << 8 | 13;
 /// Leaf 1 ECX: x2APIC.
 const FEATURE_X2APIC: u32 = 1 << 21;
 static HIDE_X2APIC: AtomicBool = AtomicBool::new(false);
+static SHOW_INVLPGB: AtomicBool = AtomicBool::new(false);
 
 /// Hides x2APIC mode from the guest. Where instructions are counted, QEMU 10.0 ends itself ("Bad icount read") when the APIC's timer
 /// is reached by RDMSR or WRMSR; its registers in memory do not have that fault.
 pub fn hide_x2apic() {
     HIDE_X2APIC.store(true, Ordering::SeqCst);
+}
+
+/// Shows INVLPGB in CPUID; whether it executes is another question.
+pub fn show_invlpgb() {
+    SHOW_INVLPGB.store(true, Ordering::SeqCst);
 }
 
 /// CPUID as QEMU's processor answers it.
@@ -59,7 +65,9 @@ pub fn raw_cpuid(query: CpuidQuery) -> CpuidRegisters {
     if query.leaf == 1 && HIDE_X2APIC.load(Ordering::SeqCst) {
         raw.ecx &= !FEATURE_X2APIC;
     }
-    CpuidRegisters { eax: raw.eax, ebx: raw.ebx, ecx: raw.ecx, edx: raw.edx }
+    let mut registers = CpuidRegisters { eax: raw.eax, ebx: raw.ebx, ecx: raw.ecx, edx: raw.edx };
+    model::cpuid::show_invlpgb(query, SHOW_INVLPGB.load(Ordering::SeqCst), &mut registers);
+    registers
 }
 
 /// Handles one exit.
@@ -82,6 +90,7 @@ pub fn handle(cpu: &mut Processor, world: &mut Guard) {
         XSETBV => control::write_xcr0(cpu),
         HLT => halt(cpu, world),
         VMRUN | 0x82..=SKINIT => inject_ud(cpu),
+        SHUTDOWN if world.attack_stopped(cpu.vcpu, "shut down") => {}
         SHUTDOWN => {
             cpu.dump("triple fault");
             if cpu.vmpl == Vmpl::Vmpl0 || world.settings.resets.is_none() {
@@ -107,7 +116,9 @@ fn vmmcall(cpu: &mut Processor, world: &mut Guard) {
 fn halt(cpu: &mut Processor, world: &mut Guard) {
     cpu.skip(1);
     let vcpu = cpu.vcpu;
-    world.model.vcpus[vcpu].set_run(Run::Halted);
+    if !world.attack_stopped(vcpu, "halted") {
+        world.model.vcpus[vcpu].set_run(Run::Halted);
+    }
 }
 
 /// Injects #UD at the instruction.

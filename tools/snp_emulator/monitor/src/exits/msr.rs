@@ -1,6 +1,7 @@
 //! RDMSR and WRMSR that are not the guest's own: registers of the VMSA, the GHCB MSR, and #VC for the rest.
 
 use super::{deliver_vc, inject_gp, invalid_opcode, vmgexit};
+use crate::attack;
 use crate::processor::Processor;
 use crate::vmcb;
 use crate::world::Guard;
@@ -28,6 +29,9 @@ pub fn access(cpu: &mut Processor, world: &mut Guard) {
     let write = cpu.vmcb.read(vmcb::EXIT_INFO_1) == 1;
     let value = cpu.vmcb.read(vmcb::RAX) & 0xffff_ffff | cpu.registers.rdx << 32;
     let vcpu = cpu.vcpu;
+    if !write && attack::read_msr(cpu, world, register) {
+        return;
+    }
     match (register, write) {
         (msr::GHCB, true) => world.model.vcpus[vcpu].channel().msr = value,
         (msr::GHCB, false) => give(cpu, world.model.vcpus[vcpu].channel().msr),
