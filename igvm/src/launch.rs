@@ -129,6 +129,17 @@ pub enum LaunchError {
     /// A VMSA that QEMU cannot load.
     #[error("{0}: {1}")]
     Vmsa(Place, VmsaError),
+    /// The machine has another number of vCPUs.
+    #[error(
+        "the image has registers for {given} vCPUs, the machine has {wanted}: QEMU refuses registers of a vCPU that is not there, and \
+         without registers a vCPU starts in the reset state at VMPL0, in memory that may be the guest's. `igvm-image vcpus` makes an image for {wanted}"
+    )]
+    VcpuCount {
+        /// vCPUs with registers.
+        given: u16,
+        /// vCPUs of the machine.
+        wanted: u16,
+    },
     /// No registers for the first vCPU.
     #[error("the file has no VP context for vCPU 0")]
     NoBootVmsa,
@@ -194,7 +205,25 @@ impl LaunchPlan {
         }
     }
 
-    /// The launch digest on a machine with that many vCPUs.
+    /// The launch digest on a machine with that many vCPUs, or with as many as the file has registers for.
+    ///
+    /// # Errors
+    /// With fewer, QEMU refuses the file. With more, some start in the reset state, which a guest can use to run at VMPL0.
+    pub fn digest_for(&self, vcpus: Option<u16>, cpu_signature: u32) -> Result<[u8; 48], LaunchError> {
+        let given = self.vcpus();
+        match vcpus {
+            Some(wanted) if wanted != given => Err(LaunchError::VcpuCount { given, wanted }),
+            _ => Ok(self.digest(given, cpu_signature)),
+        }
+    }
+
+    /// How many vCPUs the file has registers for.
+    #[must_use]
+    pub fn vcpus(&self) -> u16 {
+        u16::try_from(self.vmsas.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The launch digest on a machine with that many vCPUs, whatever the file has registers for.
     ///
     /// `cpu_signature` is CPUID leaf 1 EAX of the guest's processors, which KVM puts into the VMSAs that the file
     /// does not give; it does not matter for one vCPU.

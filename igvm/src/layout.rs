@@ -158,6 +158,7 @@ impl Layout {
         let mut cursor = Cursor(base);
         let mut handoff = Handoff::new_zeroed();
         (handoff.magic, handoff.version, handoff.log_level) = (MAGIC, VERSION, log_level);
+        handoff.launch_vcpus = 1;
         handoff.region = PageRange { start: base, pages: size / PAGE };
         let last = stage2.pages.last_key_value().map_or(base, |(address, _)| *address);
         handoff.stage2 = cursor.take((last - base) / PAGE + 1);

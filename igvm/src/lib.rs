@@ -25,3 +25,4 @@ pub mod launch;
 pub mod ovmf;
 #[cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 pub mod sign;
+pub mod vcpus;

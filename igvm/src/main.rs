@@ -15,6 +15,7 @@ use igvm::launch::{DEFAULT_CPU_SIGNATURE, LaunchPlan};
 use igvm::layout::RegionOptions;
 use igvm::show::{hex, to_json, to_text};
 use igvm::sign::{Identity, SignOptions, sign};
+use igvm::vcpus::for_vcpus;
 use serde_json::json;
 use snp_abi::policy::GuestPolicy;
 
@@ -26,7 +27,8 @@ Examples:
              --append 'console=ttyS0' --output linux.igvm
   igvm-image build --stage2 stage2.elf --kernel kernel.elf --guest-firmware OVMF.amdsev.fd --output ovmf.igvm
   igvm-image show vouchsafe.igvm
-  igvm-image measure vouchsafe.igvm --vcpus 4
+  igvm-image vcpus vouchsafe.igvm 4 --output vouchsafe-4.igvm
+  igvm-image measure vouchsafe-4.igvm
   igvm-image sign vouchsafe.igvm --id-key id.pem --guest-svn 3 --output signed.igvm
 
 Exit status: 0 done, 1 bad input, 2 wrong usage.";
@@ -57,8 +59,22 @@ enum Action {
         /// Print JSON with more detail
         #[arg(long)]
         json: bool,
+        /// Measure an image for a machine with more vCPUs than it has registers for: they start in the reset state, at VMPL0
+        #[arg(long, requires = "vcpus")]
+        reset_vcpus: bool,
         #[command(flatten)]
         machine: Machine,
+    },
+    /// Make the same image for another number of vCPUs
+    Vcpus {
+        /// The image
+        file: PathBuf,
+        /// vCPUs of the machine
+        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        count: u16,
+        /// Where to write the image; the input is replaced if not given
+        #[arg(long)]
+        output: Option<PathBuf>,
     },
     /// Add an ID block signed with P-384 keys
     Sign {
@@ -157,10 +173,11 @@ struct IdentityArguments {
 
 #[derive(Args)]
 struct Machine {
-    /// vCPUs of the machine: KVM measures one VMSA for each
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    vcpus: u16,
-    /// CPUID leaf 1 EAX of its processors; matters with more than one vCPU
+    /// vCPUs of the machine: KVM launches and measures registers for each, which the image brings along. An image is for one number of
+    /// vCPUs: 1 where one is built without this, and what the image is for elsewhere
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    vcpus: Option<u16>,
+    /// CPUID leaf 1 EAX of its processors; matters only with --reset-vcpus
     #[arg(long, value_parser = signature, default_value_t = DEFAULT_CPU_SIGNATURE)]
     cpu_signature: u32,
 }
@@ -241,7 +258,13 @@ fn run(action: &Action) -> Result<(), String> {
     match action {
         Action::Build(arguments) => build_image(arguments),
         Action::Show { file, json } => show_image(file, *json),
-        Action::Measure { file, json, machine } => measure_image(file, *json, machine),
+        Action::Measure { file, json, reset_vcpus, machine } => {
+            measure_image(file, *json, *reset_vcpus, machine)
+        }
+        Action::Vcpus { file, count, output } => {
+            let image = for_vcpus(&read(file)?, *count).map_err(|error| in_file(file, error))?;
+            write(output.as_ref().unwrap_or(file), &image)
+        }
         Action::Sign { file, output, keys, identity, machine } => {
             let bytes = read(file)?;
             let signed = sign_image(&bytes, file, keys, identity, machine)?;
@@ -281,6 +304,9 @@ fn build_image(arguments: &BuildArguments) -> Result<(), String> {
         policy: GuestPolicy(arguments.policy),
     };
     let mut image = build(&options).map_err(|error| error.to_string())?;
+    if let Some(count) = arguments.machine.vcpus {
+        image = for_vcpus(&image, count).map_err(|error| error.to_string())?;
+    }
     if let Some(id_key) = &arguments.id_key {
         let keys = Keys { id_key: id_key.clone(), author_key: arguments.author_key.clone() };
         image = sign_image(&image, &arguments.output, &keys, &arguments.identity, &arguments.machine)?;
@@ -299,20 +325,24 @@ fn show_image(path: &Path, json: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn measure_image(path: &Path, json: bool, machine: &Machine) -> Result<(), String> {
+fn measure_image(path: &Path, json: bool, reset_vcpus: bool, machine: &Machine) -> Result<(), String> {
     let bytes = read(path)?;
     let plan = LaunchPlan::of_bytes(&bytes).map_err(|error| in_file(path, error))?;
     for warning in &plan.warnings {
         eprintln!("igvm-image: {}: warning: {warning}", path.display());
     }
-    let digest = hex(&plan.digest(machine.vcpus, machine.cpu_signature));
+    let digest = match machine.vcpus {
+        Some(vcpus) if reset_vcpus && vcpus > plan.vcpus() => plan.digest(vcpus, machine.cpu_signature),
+        vcpus => plan.digest_for(vcpus, machine.cpu_signature).map_err(|error| in_file(path, error))?,
+    };
+    let digest = hex(&digest);
     if json {
         let measured = plan.pages.iter().filter(|page| page.page_type.is_content_measured()).count();
         println!(
             "{:#}",
             json!({
                 "launch_digest": digest,
-                "vcpus": machine.vcpus,
+                "vcpus": machine.vcpus.unwrap_or(plan.vcpus()),
                 "cpu_signature": format!("{:#x}", machine.cpu_signature),
                 "policy": format!("{:#x}", plan.policy.0),
                 "launched_pages": plan.pages.len(),

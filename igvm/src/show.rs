@@ -34,7 +34,7 @@ pub fn to_json(file: &ImageFile<'_>) -> Value {
     let plan = LaunchPlan::of_file(file);
     let (digest, warnings, refusal) = match &plan {
         Ok(plan) => (
-            json!(hex(&plan.digest(1, 0))),
+            json!(hex(&plan.digest(plan.vcpus(), 0))),
             plan.warnings.iter().map(ToString::to_string).collect(),
             Value::Null,
         ),

@@ -30,8 +30,8 @@ pub struct Identity {
 pub struct SignOptions<'a> {
     /// Identity; `None` keeps what an ID block in the file says, or zeros.
     pub identity: Option<Identity>,
-    /// vCPUs of the machine, for the digest.
-    pub vcpus: u16,
+    /// vCPUs of the machine, for the digest; `None` for as many as the file has registers for.
+    pub vcpus: Option<u16>,
     /// Processors of the machine, for the digest.
     pub cpu_signature: u32,
     /// ID key, PEM.
@@ -69,7 +69,7 @@ pub fn sign(bytes: &[u8], options: &SignOptions<'_>) -> Result<Vec<u8>, SignErro
     });
     let identity = options.identity.or(present).unwrap_or_default();
     let block = IdBlock {
-        launch_digest: plan.digest(options.vcpus, options.cpu_signature),
+        launch_digest: plan.digest_for(options.vcpus, options.cpu_signature)?,
         family_id: identity.family_id,
         image_id: identity.image_id,
         version: ID_BLOCK_VERSION,

@@ -157,7 +157,7 @@ fn the_cryptography_package_accepts_the_id_blocks_signatures() {
     let identity = Identity { family_id: [0xFA; 16], image_id: [0x1D; 16], guest_svn: 7 };
     let options = SignOptions {
         identity: Some(identity),
-        vcpus: 1,
+        vcpus: None,
         cpu_signature: DEFAULT_CPU_SIGNATURE,
         id_key: &id_key,
         author_key: Some(&author_key),

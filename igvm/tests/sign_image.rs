@@ -32,7 +32,7 @@ fn pem(fill: u8) -> String {
 }
 
 fn options<'a>(id_key: &'a str, author_key: Option<&'a str>) -> SignOptions<'a> {
-    SignOptions { identity: None, vcpus: 1, cpu_signature: DEFAULT_CPU_SIGNATURE, id_key, author_key }
+    SignOptions { identity: None, vcpus: None, cpu_signature: DEFAULT_CPU_SIGNATURE, id_key, author_key }
 }
 
 fn holds(key: &SecretKey, psp_key: &EcdsaPublicKey, message: &[u8], signature: &EcdsaSignature) -> bool {

@@ -88,9 +88,16 @@ pub fn facts(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
     let page = copy_page(handoff.parameters_page);
     let Ok((parameters, _)) = Parameters::read_from_prefix(&page) else { terminate(Reason::Handoff) };
     keep_secrets(handoff);
+    let count = parameters.vcpu_count;
+    if handoff.launch_vcpus != 0 && count != handoff.launch_vcpus {
+        log::error!(
+            "{count} vCPUs, but the image has registers for {}: see `igvm-image vcpus`",
+            handoff.launch_vcpus
+        );
+        terminate(Reason::Processors);
+    }
     let memory = memory(handoff).unwrap_or_else(|| terminate(Reason::MemoryMap));
-    let apic_ids =
-        apic_ids(handoff, cpu, parameters.vcpu_count).unwrap_or_else(|| terminate(Reason::Processors));
+    let apic_ids = apic_ids(handoff, cpu, count).unwrap_or_else(|| terminate(Reason::Processors));
     Facts { memory, apic_ids }
 }
 

@@ -57,7 +57,7 @@ pub use guest::{
 /// `VOUCHSAF`, the record's first 8 bytes.
 pub const MAGIC: [u8; 8] = *b"VOUCHSAF";
 /// Layout version; each change of the layout gets a new one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where the region lies unless the image says otherwise.
 pub const DEFAULT_REGION_BASE: u64 = 0x0800_0000;
@@ -153,7 +153,7 @@ pub struct Handoff {
     pub launched: PageRange,
     /// Pages that stage2 validates and zeroes. Starts where [`Handoff::launched`] ends.
     pub stage2_validates: PageRange,
-    /// stage2 itself; the kernel may reuse it.
+    /// stage2 itself. It stays as it is: launch VMSAs of other vCPUs lead to its first instructions.
     pub stage2: PageRange,
     /// CPUID page.
     pub cpuid_page: u64,
@@ -177,8 +177,9 @@ pub struct Handoff {
     pub segments: [KernelSegment; MAXIMUM_SEGMENTS],
     /// Runs in [`Handoff::segments`].
     pub segment_count: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// vCPUs for which the image has registers: with any other number the firmware ends. 0 where the host launches none but the first,
+    /// so that the number does not matter.
+    pub launch_vcpus: u32,
     /// What runs at VMPL2.
     pub guest: GuestRecord,
 }

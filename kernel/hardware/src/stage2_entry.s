@@ -7,6 +7,12 @@
 
 .section .entry, "ax"
 .code32
+# Where the launch VMSAs of all other vCPUs lead (igvm/src/vcpus.rs): the region's first bytes. A host may run them whenever it likes.
+# The firmware starts these vCPUs by VMSAs of its own.
+    cli
+1:  hlt
+    jmp 1b
+
 .globl stage2_entry
 stage2_entry:
     cld

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The folder `target`, with everything in it that the emulated tests use.
 #[derive(Clone)]
@@ -25,6 +26,23 @@ impl Built {
     /// An image.
     pub fn image(&self, name: &str) -> PathBuf {
         self.target.join("images").join(format!("{name}.igvm"))
+    }
+
+    /// An image for this number of vCPUs; one for more than one is made in `folder` from the other.
+    pub fn image_for_vcpus(&self, name: &str, vcpus: &str, folder: &Path) -> io::Result<PathBuf> {
+        let image = self.image(name);
+        if vcpus == "1" {
+            return Ok(image);
+        }
+        let made = folder.join(format!("{name}-{vcpus}.igvm"));
+        let mut command = Command::new(self.tool("igvm-image"));
+        command.arg("vcpus").arg(image).arg(vcpus).arg("--output").arg(&made);
+        let output = command.output()?;
+        if output.status.success() {
+            Ok(made)
+        } else {
+            Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+        }
     }
 
     /// The ELF file of a bare-metal program.

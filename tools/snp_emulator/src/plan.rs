@@ -20,7 +20,13 @@ pub struct Launch {
 /// Encodes the launch of an image on a machine with `vcpus` vCPUs. Like KVM it launches and measures the registers of each: those of the
 /// file, and the reset state of a processor for the others.
 pub fn encode(image: &[u8], vcpus: u32) -> Result<Launch, LaunchError> {
-    Ok(encode_plan(&LaunchPlan::of_bytes(image)?, vcpus))
+    let plan = LaunchPlan::of_bytes(image)?;
+    let (given, wanted) = (plan.vcpus(), u16::try_from(vcpus).unwrap_or(u16::MAX));
+    // QEMU refuses registers of a vCPU that is not there.
+    if given > wanted {
+        return Err(LaunchError::VcpuCount { given, wanted });
+    }
+    Ok(encode_plan(&plan, vcpus))
 }
 
 fn encode_plan(plan: &LaunchPlan, vcpus: u32) -> Launch {

@@ -15,20 +15,23 @@ pub struct ExpectedMeasurement {
     pub source: String,
 }
 
-/// The digests of an image, one for each number of vCPUs that the policy allows.
+/// The digest of an image, if it is for a number of vCPUs that the policy allows.
 ///
 /// # Errors
-/// If the image would not be launched.
+/// If the image would not be launched, or is for another number of vCPUs.
 pub fn of_image(
     name: &str,
     image: &[u8],
     policy: &MeasurementPolicy,
 ) -> Result<Vec<ExpectedMeasurement>, LaunchError> {
     let plan = LaunchPlan::of_bytes(image)?;
-    let expected = policy.vcpus.iter().map(|vcpus| ExpectedMeasurement {
-        digest: plan.digest(*vcpus, policy.cpu_signature),
-        policy: Some(plan.policy.0),
-        source: format!("{name} with {vcpus} vCPUs"),
-    });
-    Ok(expected.collect())
+    // An image is for one number of vCPUs; the policy says which numbers will do.
+    let vcpus = plan.vcpus();
+    if !policy.vcpus.contains(&vcpus) {
+        let wanted = policy.vcpus.first().copied().unwrap_or(vcpus);
+        return Err(LaunchError::VcpuCount { given: vcpus, wanted });
+    }
+    let digest = plan.digest_for(Some(vcpus), policy.cpu_signature)?;
+    let source = format!("{name} with {vcpus} vCPUs");
+    Ok(vec![ExpectedMeasurement { digest, policy: Some(plan.policy.0), source }])
 }

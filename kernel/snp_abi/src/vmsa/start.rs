@@ -51,7 +51,8 @@ impl Vmsa {
         let data = Segment::flat_data(0x10);
         (vmsa.es, vmsa.ss, vmsa.ds, vmsa.fs, vmsa.gs) = (data, data, data, data, data);
         vmsa.gdtr.limit = REAL_MODE_LIMIT;
-        vmsa.idtr.limit = REAL_MODE_LIMIT;
+        // No vector fits into the IDT: whatever is injected before the firmware has one of its own shuts the vCPU down.
+        vmsa.idtr.limit = 0;
         vmsa.ldtr = Segment::new(0, 0x82, REAL_MODE_LIMIT, 0);
         vmsa.tr = Segment::new(0, 0x8B, REAL_MODE_LIMIT, 0);
         vmsa.cr0 = CR0_PROTECTED_MODE;
@@ -59,6 +60,12 @@ impl Vmsa {
         vmsa.rip = u64::from(entry);
         vmsa.x87_fcw = X87_CONTROL_FNINIT;
         vmsa
+    }
+
+    /// A vCPU that the firmware does not start: as the first one, at instructions that halt.
+    #[must_use]
+    pub fn parked(place: u32, features: SevFeatures) -> Self {
+        Self::protected_mode_start(place, features)
     }
 
     /// An application processor in real mode at a start-up IPI vector, as Linux builds it for AP creation.

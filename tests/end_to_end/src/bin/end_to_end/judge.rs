@@ -15,9 +15,6 @@ use std::time::Duration;
 /// fw_cfg files through which the test guest is told what to do.
 const TEST_FILES: &str = "opt/org.vouchsafe.test";
 
-/// CPUID leaf 1 EAX of the machine's processors.
-const CPU_SIGNATURE: &str = "0xa00f11";
-
 /// What a judge needs.
 pub struct Judge<'a> {
     /// The built things.
@@ -61,7 +58,7 @@ impl Judge<'_> {
             options.extend(["--psp-keys".to_owned(), self.keys(run).display().to_string()]);
         }
         // The faulty kernels have other addresses.
-        if run.image == Image::Payload {
+        if matches!(run.image, Image::Payload | Image::ForOneVcpu) {
             for program in ["kernel", "guest_payload"] {
                 options.extend(["--symbols".to_owned(), self.built.firmware(program).display().to_string()]);
             }
@@ -79,7 +76,8 @@ impl Judge<'_> {
     fn image(&self, run: &Run) -> io::Result<PathBuf> {
         let payload = self.built.image("payload");
         match run.image {
-            Image::Payload => Ok(payload),
+            Image::Payload => self.built.image_for_vcpus("payload", vcpus(run.options), self.logs),
+            Image::ForOneVcpu => Ok(payload),
             Image::Fault(fault) => Ok(self.built.image(&format!("payload-{fault}"))),
             Image::Damaged(damage) => {
                 let path = self.logs.join(format!("{}.igvm", run.name));
@@ -122,9 +120,8 @@ impl Judge<'_> {
     /// The machine launched what `igvm-image measure` says about so many vCPUs.
     fn digest_is_measured(&self, run: &Run, image: &Path, ended: &Ended) -> Result<(), String> {
         let launched = ended.message("launch digest ").ok_or("the machine does not say what it launched")?;
-        let vcpus = run.options.iter().skip_while(|option| **option != "--smp").nth(1).unwrap_or(&"1");
         let mut measure = Command::new(self.built.tool("igvm-image"));
-        measure.arg("measure").arg(image).args(["--cpu-signature", CPU_SIGNATURE, "--vcpus", vcpus]);
+        measure.arg("measure").arg(image).args(["--vcpus", vcpus(run.options)]);
         let output = measure.output();
         let output = output.map_err(|error| format!("igvm-image: {error}"))?;
         let measured = String::from_utf8_lossy(&output.stdout);
@@ -134,6 +131,11 @@ impl Judge<'_> {
             Err(format!("launched {launched}, but igvm-image measures {}", measured.trim()))
         }
     }
+}
+
+/// How many vCPUs options of `snp-emulator run` ask for.
+fn vcpus(options: &[&'static str]) -> &'static str {
+    options.iter().skip_while(|option| **option != "--smp").nth(1).unwrap_or(&"1")
 }
 
 /// Neither firmware nor guest left a page state change to the host's kindness.

@@ -19,8 +19,10 @@ pub struct Run {
 /// What a run boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image {
-    /// The test guest.
+    /// The test guest, on an image for as many vCPUs as the machine has.
     Payload,
+    /// The test guest on the image for one vCPU, whatever the machine has.
+    ForOneVcpu,
     /// The test guest on a kernel with a deliberate fault.
     Fault(&'static str),
     /// The test guest's image, damaged.
@@ -109,6 +111,16 @@ pub const RUNS: &[Run] = &[
     cases("payload_with_2_vcpus", &["--smp", "2"]),
     cases("payload_with_4_vcpus", &["--smp", "4"]),
     cases("payload_with_8_vcpus", &["--smp", "8"]),
+    cases("payload_where_cpuid_hides_invlpgb", &["--invlpgb", "hidden", "--smp", "2"]),
+    Run {
+        options: &["--invlpgb", "missing"],
+        ..mode(
+            "processor_without_invlpgb_is_refused",
+            &[],
+            3,
+            &[&["ended the guest with reason set 8 code 18"]],
+        )
+    },
     cases("payload_with_6_gib", &["--memory", "6G", "--smp", "2"]),
     Run {
         files: &[("mode", "host=small-pages")],
