@@ -24,6 +24,8 @@ OVMF ?= $(GUESTS_DIR)/ovmf/OVMF.amdsev.fd
 INTERACTIVE ?= $(if $(CI)$(filter linux payload,$(GUEST)),,$(shell test -t 0 && echo 1))
 # More options for `snp-emulator run`, such as RUN_FLAGS='--smp 4 --icount'.
 RUN_FLAGS ?=
+# An image is for one number of vCPUs: what RUN_FLAGS says, or 1.
+VCPUS := $(or $(shell printf '%s\n' $(RUN_FLAGS) | sed -n '/^--smp$$/{n;p;}'),1)
 # `make run` alone shows the workflow: evidence out of the guest, and a relying party's verdict. Whatever says how Linux is to
 # boot boots it in that way instead.
 WORKFLOW := $(if $(filter linux,$(GUEST)),$(if $(INTERACTIVE)$(RUN_FLAGS)$(filter-out file,$(foreach variable,LINUX LINUX_KERNEL LINUX_INITRD LINUX_APPEND,$(origin $(variable)))),,1))
@@ -81,7 +83,7 @@ FIRMWARE_FLAGS := $(LOCKED) --target $(FIRMWARE_TARGET) $(REMAP)
 build_firmware = $(FIRMWARE_CARGO) build --profile firmware $(FIRMWARE_FLAGS) -p $(1)
 
 # $(call build_image,GUEST OPTIONS,NAME,KERNEL)
-build_image = $(IGVM_IMAGE) build --stage2 $(FIRMWARE_DIR)/stage2 --kernel $(or $(3),$(FIRMWARE_DIR)/kernel) $(1) --output $(IMAGES_DIR)/$(2).igvm
+build_image = $(IGVM_IMAGE) build --vcpus $(VCPUS) --stage2 $(FIRMWARE_DIR)/stage2 --kernel $(or $(3),$(FIRMWARE_DIR)/kernel) $(1) --output $(IMAGES_DIR)/$(2).igvm
 
 GUEST_payload := --guest-elf $(FIRMWARE_DIR)/guest_payload
 GUEST_linux = --linux $(LINUX_KERNEL) --initrd $(LINUX_INITRD) --append '$(LINUX_APPEND)'

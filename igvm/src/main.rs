@@ -69,8 +69,7 @@ enum Action {
     Vcpus {
         /// The image
         file: PathBuf,
-        /// vCPUs of the machine
-        #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+        /// vCPUs of the machine; 0 for any number, which is safe only on a host that launches the registers of the file and no others
         count: u16,
         /// Where to write the image; the input is replaced if not given
         #[arg(long)]

@@ -38,7 +38,7 @@ pub enum VcpusError {
     Rewrite(String),
 }
 
-/// The same image for `count` vCPUs, at least one.
+/// The same image for `count` vCPUs; 0 makes one for any number, on a host that launches the VMSAs of the file and no others.
 ///
 /// # Errors
 /// If the image is none of ours, or signed.

@@ -157,7 +157,8 @@ impl Machine<'_> {
             "--fw-cfg".to_owned(),
             format!("name=opt/org.vouchsafe.test/mode,file={}", file.display()),
         ]);
-        let image = self.built.image(self.image);
+        let vcpus = options.iter().skip_while(|option| **option != "--smp").nth(1).unwrap_or(&"1");
+        let image = self.built.image_for_vcpus(self.image, vcpus, self.logs)?;
         let ended = emulator::run(
             self.built,
             self.logs,

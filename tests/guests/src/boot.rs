@@ -79,6 +79,8 @@ impl Boot<'_> {
         command.arg("--kernel").arg(built.firmware("kernel")).arg("--output").arg(image);
         command.arg("--linux").arg(&self.kernel.image).arg("--initrd").arg(&self.kernel.initrd);
         command.args(["--append", self.command_line]);
+        let vcpus = self.options.iter().skip_while(|option| *option != "--smp").nth(1);
+        command.args(["--vcpus", vcpus.map_or("1", String::as_str)]);
         match &self.way {
             Way::Direct => {}
             Way::Embedded => {

@@ -5,7 +5,7 @@ use crate::boot::Boot;
 use crate::device::Device;
 use crate::memory::{read, shared_view, write};
 use crate::serial::println;
-use crate::{exception, ghcb, svsm, vcpu};
+use crate::{exception, ghcb, host, svsm, vcpu};
 
 /// Exit code of a mode that should never have come back.
 const CAME_BACK: u64 = 201;
@@ -49,12 +49,35 @@ pub fn run(mode: &str, boot: &Boot) -> ! {
             }
             Err(failure) => println!("payload: churn FAILED: {}", failure.text()),
         },
+        "vectors" => own_real_mode_vectors(),
         "dma" => copy_by_device(false),
         "dma-to-private" => copy_by_device(true),
         "triple-fault" => exception::triple_fault(),
         _ => println!("payload: unknown mode"),
     }
     ghcb::exit(CAME_BACK)
+}
+
+/// Has the memory in which a processor in real mode finds its vectors, and calls the SVSM often. Every vector leads to a HLT of this
+/// guest's: where VMPL0 executes that, it would execute anything.
+fn own_real_mode_vectors() {
+    const VECTORS: u64 = 0;
+    const CODE: u64 = 0x1000;
+    const STACK: u64 = 0xf000;
+    for page in [VECTORS, CODE, STACK] {
+        assert!(!host::memory_is_shared() || ghcb::change_state(page, 1), "the host keeps low memory");
+        assert!(svsm::validate(page) == svsm::SUCCESS, "the SVSM does not validate low memory");
+    }
+    // Vectors 0 and 1 stay as they are: Rust knows no memory at address 0.
+    for place in (VECTORS + 8..VECTORS + 0x400).step_by(8) {
+        write(place, CODE << 32 | CODE);
+    }
+    write(CODE, 0xf4f4_f4f4_f4f4_f4f4);
+    for _ in 0..200 {
+        svsm::call(1 << 32, 0);
+    }
+    println!("payload: vectors ok");
+    ghcb::exit(0)
 }
 
 /// A device copies one shared page to another, and then perhaps once more, after the page was taken back from the host.

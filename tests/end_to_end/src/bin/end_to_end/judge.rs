@@ -58,7 +58,7 @@ impl Judge<'_> {
             options.extend(["--psp-keys".to_owned(), self.keys(run).display().to_string()]);
         }
         // The faulty kernels have other addresses.
-        if matches!(run.image, Image::Payload | Image::ForOneVcpu) {
+        if matches!(run.image, Image::Payload | Image::ForOneVcpu | Image::ForAnyVcpus) {
             for program in ["kernel", "guest_payload"] {
                 options.extend(["--symbols".to_owned(), self.built.firmware(program).display().to_string()]);
             }
@@ -78,6 +78,7 @@ impl Judge<'_> {
         match run.image {
             Image::Payload => self.built.image_for_vcpus("payload", vcpus(run.options), self.logs),
             Image::ForOneVcpu => Ok(payload),
+            Image::ForAnyVcpus => self.built.image_for_vcpus("payload", "0", self.logs),
             Image::Fault(fault) => Ok(self.built.image(&format!("payload-{fault}"))),
             Image::Damaged(damage) => {
                 let path = self.logs.join(format!("{}.igvm", run.name));

@@ -23,6 +23,8 @@ pub enum Image {
     Payload,
     /// The test guest on the image for one vCPU, whatever the machine has.
     ForOneVcpu,
+    /// The test guest on an image that does not say how many vCPUs it is for: the others start in the reset state.
+    ForAnyVcpus,
     /// The test guest on a kernel with a deliberate fault.
     Fault(&'static str),
     /// The test guest's image, damaged.
@@ -100,6 +102,16 @@ const fn malformed(name: &'static str, damage: Damage, says: &'static [&'static 
         seconds: 10,
         ..CASES
     }
+}
+
+/// An attack, on two vCPUs.
+const fn attack(
+    name: &'static str,
+    options: &'static [&'static str],
+    status: i32,
+    says: &'static [&'static [&'static str]],
+) -> Run {
+    Run { options, ..mode(name, &[("mode", "vectors")], status, says) }
 }
 
 /// QEMU's device for teaching, where the test guest looks for it.
@@ -229,6 +241,84 @@ pub const RUNS: &[Run] = &[
         seconds: 120,
         ..mode("vcpus_come_and_go_1000_times", &[("mode", "churn")], 0, &[&["payload: churn ok"]])
     },
+    Run {
+        image: Image::ForOneVcpu,
+        ..attack(
+            "image_for_one_vcpu_is_refused_on_two",
+            &["--smp", "2"],
+            3,
+            &[
+                &["2 vCPUs, but the image has registers for 1"],
+                &["ended the guest with reason set 8 code 14"],
+            ],
+        )
+    },
+    Run {
+        image: Image::ForAnyVcpus,
+        ..attack(
+            "vcpu_launched_in_the_reset_state_is_lost",
+            &["--smp", "2", "--attack", "launch_vmsa_runs,after=100"],
+            6,
+            &[&["VMPL0 lost: it executes 0x1000"], &["launch_vmsa_runs carried out 1 times: lost"]],
+        )
+    },
+    Run {
+        image: Image::ForAnyVcpus,
+        ..attack(
+            "vcpu_launched_in_the_reset_state_is_lost_to_an_nmi",
+            &["--smp", "2", "--attack", "launch_vmsa_injected,after=100"],
+            6,
+            &[&["VMPL0 lost: it executes 0x1000"], &["launch_vmsa_injected carried out 1 times: lost"]],
+        )
+    },
+    attack(
+        "launch_vmsa_that_runs_halts",
+        &["--smp", "2", "--attack", "launch_vmsa_runs,after=100"],
+        0,
+        &[
+            &["attack: the launch VMSA of vCPU 1 halted"],
+            &["launch_vmsa_runs carried out 1 times: held"],
+            &["payload: vectors ok"],
+        ],
+    ),
+    attack(
+        "launch_vmsa_with_an_nmi_shuts_down",
+        &["--smp", "2", "--attack", "launch_vmsa_injected,after=100"],
+        0,
+        &[
+            &["attack: the launch VMSA of vCPU 1 shut down"],
+            &["launch_vmsa_injected carried out 1 times: held"],
+            &["payload: vectors ok"],
+        ],
+    ),
+    attack(
+        "launch_vmsa_with_an_injected_vc_shuts_down",
+        &["--smp", "2", "--attack", "launch_vmsa_injected,after=100,vector=29"],
+        0,
+        &[&["launch_vmsa_injected carried out 1 times: held"], &["payload: vectors ok"]],
+    ),
+    attack(
+        "launch_vmsa_with_an_interrupt_shuts_down",
+        &["--smp", "2", "--attack", "launch_vmsa_injected,after=100,vector=0x80"],
+        0,
+        &[&["launch_vmsa_injected carried out 1 times: held"], &["payload: vectors ok"]],
+    ),
+    attack(
+        "gs_base_is_never_asked_for",
+        &["--smp", "2", "--attack", "msr_answered"],
+        0,
+        &[&["msr_answered carried out 0 times: held"], &["payload: vectors ok"]],
+    ),
+    attack(
+        "answer_about_efer_is_refused",
+        &["--smp", "2", "--attack", "msr_answered,register=0xc0000080,value=0"],
+        0,
+        &[
+            &["exception 29 code 0x7c"],
+            &["ended the guest with reason set 8 code 10"],
+            &["msr_answered carried out 1 times: held"],
+        ],
+    ),
     twice("two_counted_runs_with_1_vcpu_are_equal", &["--icount"]),
     twice("two_counted_runs_with_4_vcpus_are_equal", &["--icount", "--smp", "4"]),
     fault(
