@@ -58,6 +58,11 @@ pub enum PayloadError {
     /// The command line does not fit its page.
     #[error("the command line has {0} bytes, more than {MOST_COMMAND_LINE}")]
     CommandLine(usize),
+    /// The kernel would not read all of the command line.
+    #[error(
+        "the command line has {0} bytes, and this kernel takes {1}: with a longer one it hangs, or does not see the end"
+    )]
+    CommandLineForKernel(usize, u32),
     /// The firmware itself.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
@@ -111,6 +116,7 @@ impl Payload {
             pages.insert(address, RegionPage::Content(page));
         }
         if let Some(linux) = linux {
+            check_kernel(linux)?;
             let (address, page) = hash_page(&layout, linux)?;
             pages.insert(address, RegionPage::Content(page));
         }
@@ -134,7 +140,7 @@ impl Payload {
     /// # Errors
     /// If the kernel has no 64-bit entry, or the command line does not fit.
     pub fn from_linux(source: &LinuxSource<'_>, start: u64) -> Result<Self, PayloadError> {
-        SetupHeader::parse(source.kernel).map_err(PayloadError::Kernel)?;
+        check_kernel(source)?;
         let line = source.command_line.as_bytes();
         if line.len() > MOST_COMMAND_LINE {
             return Err(PayloadError::CommandLine(line.len()));
@@ -158,6 +164,17 @@ impl Payload {
         let guest =
             LinuxGuest { kernel: blob(source.kernel), initrd: blob(source.initrd), command_line: blob(line) };
         Ok(Self { record: GuestRecord::encode(Guest::Linux(&guest)), pages })
+    }
+}
+
+/// Whether the kernel can be started, with this command line.
+fn check_kernel(source: &LinuxSource<'_>) -> Result<(), PayloadError> {
+    let header = SetupHeader::parse(source.kernel).map_err(PayloadError::Kernel)?;
+    let length = source.command_line.len();
+    if header.takes_command_line(length as u64) {
+        Ok(())
+    } else {
+        Err(PayloadError::CommandLineForKernel(length, header.command_line_size.get()))
     }
 }
 

@@ -189,6 +189,13 @@ impl Loader<'_, '_> {
             log::error!("the kernel is not bootable: {error:?}");
             CannotStart::Image
         })?;
+        if !header.takes_command_line(guest.command_line.length) {
+            log::error!(
+                "the command line is longer than the kernel's {} bytes",
+                header.command_line_size.get()
+            );
+            return Err(CannotStart::Image);
+        }
         let kernel = self.kernel_place(&header, &guest.kernel).ok_or(CannotStart::Memory)?;
         let setup = header.protected_mode_offset();
         let mut same = false;

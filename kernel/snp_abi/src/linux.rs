@@ -281,7 +281,7 @@ pub enum InvalidKernel {
     ProtocolVersion(u16),
     /// No 64-bit entry.
     No64BitEntry,
-    /// The real-mode part reaches beyond the file.
+    /// The real-mode part, the protected-mode part or the compressed kernel in it reaches beyond the file.
     Truncated,
 }
 
@@ -313,10 +313,27 @@ impl SetupHeader {
         if !flags.contains(ExtendedLoadFlags::KERNEL_64) {
             return Err(InvalidKernel::No64BitEntry);
         }
-        if header.protected_mode_offset() as u64 >= length {
+        if !header.is_within(length) {
             return Err(InvalidKernel::Truncated);
         }
         Ok(header)
+    }
+
+    /// Whether all that the header speaks of lies in a file of `length` bytes. What follows, such as a signature, is not looked at: newer
+    /// kernels end with no checksum.
+    fn is_within(&self, length: u64) -> bool {
+        let offset = self.protected_mode_offset() as u64;
+        // 32-bit numbers in 64 bits: nothing overflows.
+        let system = u64::from(self.system_size.get()).saturating_mul(16);
+        let payload = u64::from(self.payload_offset.get()).saturating_add(self.payload_length.get().into());
+        offset < length && offset.saturating_add(system) <= length && payload <= system
+    }
+
+    /// Whether a command line of `length` bytes, without its zero byte, is one that the kernel takes whole. It maps no more of a longer
+    /// one than this, and hangs without a word.
+    #[must_use]
+    pub const fn takes_command_line(&self, length: u64) -> bool {
+        length <= self.command_line_size.get() as u64
     }
 
     /// Offset of the protected-mode part in the image.

@@ -41,6 +41,10 @@ fn debian_kernel() -> Vec<u8> {
     image[0x1F1] = 39;
     image[0x1FE..0x200].copy_from_slice(&[0x55, 0xAA]);
     image[0x202..0x208].copy_from_slice(b"HdrS\x0F\x02");
+    image[0x1F4..0x1F8].copy_from_slice(&(0x1000_u32 / 16).to_le_bytes());
+    image[0x238..0x23C].copy_from_slice(&2047_u32.to_le_bytes());
+    image[0x248..0x24C].copy_from_slice(&0x300_u32.to_le_bytes());
+    image[0x24C..0x250].copy_from_slice(&0xD00_u32.to_le_bytes());
     image[0x230..0x234].copy_from_slice(&0x20_0000_u32.to_le_bytes());
     image[0x236] = 0x7F;
     image[0x258..0x260].copy_from_slice(&0x100_0000_u64.to_le_bytes());
@@ -71,6 +75,29 @@ fn files_that_are_no_64_bit_kernel_are_refused() {
     only_32_bit[0x236] = 0x7E;
     assert_eq!(SetupHeader::parse(&only_32_bit), Err(InvalidKernel::No64BitEntry));
     assert_eq!(SetupHeader::parse(&debian_kernel()[..40 * 512]), Err(InvalidKernel::Truncated));
+}
+
+#[test]
+fn a_kernel_of_which_any_part_is_missing_is_refused() {
+    let whole = debian_kernel();
+    assert!(SetupHeader::parse(&whole[..0x6000]).is_ok());
+    // A byte of the protected-mode part, and the header still says so when only a page of the file is read.
+    assert_eq!(SetupHeader::parse(&whole[..0x5FFF]), Err(InvalidKernel::Truncated));
+    assert_eq!(SetupHeader::parse_start(&whole[..0x1000], 0x5FFF), Err(InvalidKernel::Truncated));
+    assert!(SetupHeader::parse_start(&whole[..0x1000], 0x6000).is_ok());
+    // The compressed kernel ends behind the protected-mode part.
+    let mut longer = debian_kernel();
+    longer[0x24C..0x250].copy_from_slice(&0xD01_u32.to_le_bytes());
+    assert_eq!(SetupHeader::parse(&longer), Err(InvalidKernel::Truncated));
+    // A signature behind the kernel is none of the loader's business.
+    assert!(SetupHeader::parse(&[&whole[..], &[0; 100]].concat()).is_ok());
+}
+
+#[test]
+fn a_command_line_may_be_as_long_as_the_kernel_says() {
+    let header = SetupHeader::parse(&debian_kernel()).unwrap();
+    assert!(header.takes_command_line(0) && header.takes_command_line(2047));
+    assert!(!header.takes_command_line(2048) && !header.takes_command_line(u64::MAX));
 }
 
 #[test]

@@ -267,6 +267,7 @@ fn image(command_line: &str) -> Vec<u8> {
     kernel[0x202..0x206].copy_from_slice(b"HdrS");
     kernel[0x206..0x208].copy_from_slice(&0x020F_u16.to_le_bytes());
     kernel[0x236..0x238].copy_from_slice(&3_u16.to_le_bytes());
+    kernel[0x238..0x23C].copy_from_slice(&2047_u32.to_le_bytes());
     let (stage2, firmware) = (synthetic_elf::stage2(0x0800_0000), synthetic_elf::kernel());
     build(&BuildOptions {
         stage2: &stage2,
@@ -287,7 +288,7 @@ fn image(command_line: &str) -> Vec<u8> {
 fn the_measurement_is_computed_from_the_image_and_its_command_line_counts() {
     let genuine = image("console=ttyS0 quiet");
     let mut machine = Machine::genuine();
-    machine.report.measurement = LaunchPlan::of_bytes(&genuine).unwrap().digest(2, DEFAULT_CPU_SIGNATURE);
+    machine.report.measurement = LaunchPlan::of_bytes(&genuine).unwrap().digest(1, DEFAULT_CPU_SIGNATURE);
     let files = Files::new(&machine, &policy("").replace("[measurement]", "[measurement]\nvcpus = [1, 2]"));
     std::fs::write(files.path().join("genuine.igvm"), &genuine).unwrap();
     std::fs::write(files.path().join("changed.igvm"), image("console=ttyS0 init=/bin/sh")).unwrap();

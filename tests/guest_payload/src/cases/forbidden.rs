@@ -73,7 +73,7 @@ fn own_real_mode_vectors() {
         write(place, CODE << 32 | CODE);
     }
     write(CODE, 0xf4f4_f4f4_f4f4_f4f4);
-    for _ in 0..200 {
+    for _ in 0..3000 {
         svsm::call(1 << 32, 0);
     }
     println!("payload: vectors ok");

@@ -74,6 +74,7 @@ pub const ATTACKS: &[Attack] = &[
                 sets: "0xc0000101 is GS's base, 0xc0000080 is EFER",
                 default: 0xc000_0101,
             },
+            Key { name: "skip", sets: "reads of VMPL0's that pass before it", default: 0 },
             Key { name: "value", sets: "the answer", default: 0xffff_fe00_0000_1800 },
         ],
     },

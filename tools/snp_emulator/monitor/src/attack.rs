@@ -56,8 +56,9 @@ pub struct Attack {
     measured: BTreeSet<u64>,
     guest_entries: u64,
     stage: Stage,
-    /// The next RDMSR is intercepted.
+    /// The next RDMSR is intercepted, after so many that pass.
     is_armed: bool,
+    passing: u64,
     carried_out: u64,
 }
 
@@ -67,7 +68,9 @@ impl Attack {
         if let Some(register) = chosen.as_ref().and_then(|chosen| chosen.value("register")) {
             intercepts::watch_reads(register as u32);
         }
+        let passing = chosen.as_ref().and_then(|chosen| chosen.value("skip")).unwrap_or(0);
         Self {
+            passing,
             chosen,
             launch_vmsas: Vec::new(),
             measured: BTreeSet::new(),
@@ -246,7 +249,10 @@ pub fn read_msr(cpu: &mut Processor, world: &mut Guard, register: u32) -> bool {
         msr::EFER => vmcb::EFER,
         _ => return false,
     };
-    if cpu.vmpl == Vmpl::Vmpl0 && core::mem::take(&mut world.attack.is_armed) {
+    let own = cpu.vmpl == Vmpl::Vmpl0;
+    if own && world.attack.passing > 0 {
+        world.attack.passing -= 1;
+    } else if own && core::mem::take(&mut world.attack.is_armed) {
         world.attack.carried_out += 1;
         deliver_vc(cpu, world, VC_MSR);
         return true;

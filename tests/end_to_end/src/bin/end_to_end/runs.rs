@@ -257,7 +257,7 @@ pub const RUNS: &[Run] = &[
         image: Image::ForAnyVcpus,
         ..attack(
             "vcpu_launched_in_the_reset_state_is_lost",
-            &["--smp", "2", "--attack", "launch_vmsa_runs,after=100"],
+            &["--smp", "2", "--attack", "launch_vmsa_runs,after=2000"],
             6,
             &[&["VMPL0 lost: it executes 0x1000"], &["launch_vmsa_runs carried out 1 times: lost"]],
         )
@@ -266,14 +266,14 @@ pub const RUNS: &[Run] = &[
         image: Image::ForAnyVcpus,
         ..attack(
             "vcpu_launched_in_the_reset_state_is_lost_to_an_nmi",
-            &["--smp", "2", "--attack", "launch_vmsa_injected,after=100"],
+            &["--smp", "2", "--attack", "launch_vmsa_injected,after=2000"],
             6,
             &[&["VMPL0 lost: it executes 0x1000"], &["launch_vmsa_injected carried out 1 times: lost"]],
         )
     },
     attack(
         "launch_vmsa_that_runs_halts",
-        &["--smp", "2", "--attack", "launch_vmsa_runs,after=100"],
+        &["--smp", "2", "--attack", "launch_vmsa_runs,after=2000"],
         0,
         &[
             &["attack: the launch VMSA of vCPU 1 halted"],
@@ -283,7 +283,7 @@ pub const RUNS: &[Run] = &[
     ),
     attack(
         "launch_vmsa_with_an_nmi_shuts_down",
-        &["--smp", "2", "--attack", "launch_vmsa_injected,after=100"],
+        &["--smp", "2", "--attack", "launch_vmsa_injected,after=2000"],
         0,
         &[
             &["attack: the launch VMSA of vCPU 1 shut down"],
@@ -293,13 +293,13 @@ pub const RUNS: &[Run] = &[
     ),
     attack(
         "launch_vmsa_with_an_injected_vc_shuts_down",
-        &["--smp", "2", "--attack", "launch_vmsa_injected,after=100,vector=29"],
+        &["--smp", "2", "--attack", "launch_vmsa_injected,after=2000,vector=29"],
         0,
         &[&["launch_vmsa_injected carried out 1 times: held"], &["payload: vectors ok"]],
     ),
     attack(
         "launch_vmsa_with_an_interrupt_shuts_down",
-        &["--smp", "2", "--attack", "launch_vmsa_injected,after=100,vector=0x80"],
+        &["--smp", "2", "--attack", "launch_vmsa_injected,after=2000,vector=0x80"],
         0,
         &[&["launch_vmsa_injected carried out 1 times: held"], &["payload: vectors ok"]],
     ),
@@ -310,8 +310,14 @@ pub const RUNS: &[Run] = &[
         &[&["msr_answered carried out 0 times: held"], &["payload: vectors ok"]],
     ),
     attack(
+        "stage2_does_not_go_on_with_the_hosts_efer",
+        &["--attack", "msr_answered,register=0xc0000080,value=0"],
+        0,
+        &[&["#VC without handler: vcpu 0 vmpl 0 exit 0x7c"], &["msr_answered carried out 1 times: held"]],
+    ),
+    attack(
         "answer_about_efer_is_refused",
-        &["--smp", "2", "--attack", "msr_answered,register=0xc0000080,value=0"],
+        &["--smp", "2", "--attack", "msr_answered,register=0xc0000080,value=0,skip=1"],
         0,
         &[
             &["exception 29 code 0x7c"],

@@ -9,6 +9,7 @@ use crate::vmcb;
 use crate::world::Guard;
 use model::Fault;
 use snp_abi::ghcb::event::VC_VECTOR;
+use snp_abi::rmp::Vmpl;
 
 const RFLAGS_TRAP: u64 = 1 << 8;
 const RFLAGS_INTERRUPT: u64 = 1 << 9;
@@ -43,6 +44,10 @@ pub fn deliver_vc(cpu: &mut Processor, world: &mut Guard, code: u64) {
             return;
         }
         cpu.dump("#VC without handler");
+        if world.attack.is_on() && cpu.vmpl == Vmpl::Vmpl0 {
+            // The host asked for it, and gets the VM's end.
+            world.dead(cpu.vcpu, format_args!("#VC({code:#x}): {why}"));
+        }
         let actor = world.model.actor(cpu.vcpu);
         world.model.report(actor, Fault::NoHandler { code, why });
         // Not even a lenient machine can go on: the processor would triple-fault.
