@@ -3,7 +3,7 @@
 //! KVM launches a VMSA for every vCPU, at VMPL0, and a host can run any of them at any time, with any event injected before its first
 //! instruction. Without registers in the file that is a processor's reset state: it executes what lies at 0xFFFFFFF0 and takes
 //! its vectors from address 0, and both can be the guest's memory. So every vCPU but the first gets registers that lead to a HLT in
-//! measured text, with an IDT in which no vector fits (kernel/doc/decisions/0021-registers-for-every-vcpu.md).
+//! measured text, with an IDT in which no vector fits (kernel/doc/decisions/0023-registers-for-every-vcpu.md).
 
 use boot_handoff::Handoff;
 use igvm_file::snp_defs::SevVmsa;
