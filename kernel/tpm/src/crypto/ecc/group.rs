@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crypto_bigint::{NonZero, U640};
 use ecdsa::{EcdsaCurve, Signature, hazmat};
+use p256::NistP256;
 use p256::elliptic_curve::ff::{Field, PrimeField};
 use p256::elliptic_curve::group::Curve as _;
 use p256::elliptic_curve::group::Group;
@@ -15,8 +16,11 @@ use p256::elliptic_curve::point::AffineCoordinates;
 use p256::elliptic_curve::{
     AffinePoint, CurveArithmetic, FieldBytes, NonZeroScalar, ProjectivePoint, Scalar,
 };
+use p384::NistP384;
+use p521::NistP521;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::p256_base;
 use super::{EccKey, EccPoint, EccSignature};
 use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::crypto::kdf::SecretBytes;
@@ -36,8 +40,21 @@ type Wide = U640;
 const WIDE_BYTES: usize = 80;
 
 /// The curves that this file works for.
-pub(super) trait Curve: EcdsaCurve + CurveArithmetic {}
-impl<C: EcdsaCurve + CurveArithmetic> Curve for C {}
+pub(super) trait Curve: EcdsaCurve + CurveArithmetic {
+    /// The generator's multiple, in constant time.
+    fn multiply_generator(scalar: &Scalar<Self>) -> ProjectivePoint<Self> {
+        ProjectivePoint::<Self>::mul_by_generator(scalar)
+    }
+}
+
+impl Curve for NistP256 {
+    fn multiply_generator(scalar: &Scalar<Self>) -> ProjectivePoint<Self> {
+        p256_base::multiply(scalar)
+    }
+}
+
+impl Curve for NistP384 {}
+impl Curve for NistP521 {}
 
 pub(super) fn generate<C: Curve>(random: &mut dyn Random) -> EccKey {
     let private = random_scalar::<C>(random);
@@ -79,12 +96,19 @@ pub(super) fn sign_ecdsa<C: Curve>(
     random: &mut dyn Random,
 ) -> Option<EccSignature> {
     let private = private_scalar::<C>(private)?;
+    // FIPS 186-5, section 6.4.1: the digest's first bits, as many as the order has. Every order here has whole bytes, or more
+    // bits than any digest.
+    let length = digest.len().min(FieldBytes::<C>::default().len());
+    let digest = reduced::<C>(digest.get(..length)?);
     (0..ATTEMPTS).find_map(|_| {
         let nonce = random_scalar::<C>(random);
-        // Only numbers that are zero make it refuse, once in 2^256 times.
-        let (signature, _) = hazmat::sign_prehashed(&*private, &*nonce, digest).ok()?;
-        let (r, s) = signature.split_bytes();
-        Some(EccSignature { r: r.to_vec(), s: s.to_vec() })
+        let r = reduced::<C>(&C::multiply_generator(&nonce).to_affine().x());
+        let product = core::ops::Mul::mul(*r, **private);
+        let sum = Zeroizing::new(core::ops::Add::add(product, *digest));
+        let s = core::ops::Mul::mul(*sum, *Zeroizing::new(nonce.as_ref().invert().into_option()?));
+        // Numbers that are zero make no signature, once in 2^256 times.
+        let is_zero = bool::from(r.is_zero() | s.is_zero());
+        (!is_zero).then(|| EccSignature { r: r.to_repr().to_vec(), s: s.to_repr().to_vec() })
     })
 }
 
@@ -247,7 +271,7 @@ fn bytes<C: Curve>(scalar: &NonZeroScalar<C>) -> SecretBytes {
 }
 
 fn public_of<C: Curve>(private: &NonZeroScalar<C>) -> EccPoint {
-    let point = ProjectivePoint::<C>::mul_by_generator(private).to_affine();
+    let point = C::multiply_generator(private).to_affine();
     EccPoint { x: point.x().to_vec(), y: point.y().to_vec() }
 }
 

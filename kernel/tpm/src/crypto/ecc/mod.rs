@@ -2,9 +2,10 @@
 //!
 //! Points and numbers go in and out as big-endian bytes, as commands carry them. What comes out is as long as the field
 //! (coordinates) or the order (scalars); what comes in may be shorter, or have leading zeros. `group` holds what is
-//! the same for every curve, `parameters` the constants that TPM2_ECC_Parameters shows.
+//! the same for every curve, `p256_base` multiples of P-256's generator, `parameters` the constants that TPM2_ECC_Parameters shows.
 
 mod group;
+mod p256_base;
 mod parameters;
 
 use alloc::vec::Vec;
