@@ -80,6 +80,15 @@ pub struct CheckArguments {
     /// Print the machine-readable claims set
     #[arg(long)]
     pub json: bool,
+    /// Write a page for people as well
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write a signed attestation result (EAR) as JWT, or as CWT if the name ends in .cwt
+    #[arg(long, value_name = "FILE", requires = "ear_key")]
+    pub ear: Option<PathBuf>,
+    /// The verifier's key for it: P-256, PKCS#8, PEM
+    #[arg(long, value_name = "FILE")]
+    pub ear_key: Option<PathBuf>,
 }
 
 /// What to release.

@@ -200,7 +200,7 @@ impl Outcome {
         matches!(self, Self::Passed(_))
     }
 
-    fn words(&self) -> (&'static str, String) {
+    pub(crate) fn words(&self) -> (&'static str, String) {
         match self {
             Self::Passed(found) => ("passed", found.clone()),
             Self::Failed(refusal) => ("failed", refusal.to_string()),

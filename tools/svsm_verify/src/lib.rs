@@ -51,6 +51,7 @@ pub mod policy;
 pub mod reader;
 pub mod refusal;
 pub mod release;
+pub mod results;
 pub mod vtpm;
 
 mod verify;

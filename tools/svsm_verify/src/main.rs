@@ -22,6 +22,8 @@ use svsm_verify::certificates::{Certificate, from_pem};
 use svsm_verify::evidence::{MAXIMUM_FILE_BYTES, directory, json, read_up_to};
 use svsm_verify::measurement::{self, ExpectedMeasurement};
 use svsm_verify::release::{Form, NotReleased, Released};
+use svsm_verify::results::ear::{Context, ResultKey};
+use svsm_verify::results::html;
 use svsm_verify::vtpm::credential::Challenge;
 use svsm_verify::{Activation, ClaimsSet, Evidence, Nonce, Policy, Question, fetch, release, verify};
 
@@ -112,8 +114,25 @@ impl Input {
 fn check(arguments: &CheckArguments) -> Result<ExitCode, String> {
     let input = Input::read(arguments)?;
     let answer = verify(&input.evidence, &input.policy, &input.question());
+    write_results(&answer, &input, arguments)?;
     print_answer(&answer, arguments.json);
     Ok(status(&answer, arguments))
+}
+
+/// The page and the signed result, if they are asked for; a refusal has both as well.
+fn write_results(answer: &ClaimsSet, input: &Input, arguments: &CheckArguments) -> Result<(), String> {
+    if let Some(path) = &arguments.html {
+        write(path, html::page(answer, &input.evidence).as_bytes())?;
+    }
+    let (Some(path), Some(key)) = (&arguments.ear, &arguments.ear_key) else { return Ok(()) };
+    let signer = ResultKey::from_pem(&read_text(key)?).map_err(|error| in_file(key, error))?;
+    let policy = arguments.policy.display().to_string();
+    let context = Context { nonce: input.nonce, issued_at: input.now.as_secs(), policy: &policy };
+    let token = match path.extension() {
+        Some(suffix) if suffix == "cwt" => signer.cwt(answer, &context),
+        _ => Ok(signer.jwt(answer, &context).into_bytes()),
+    };
+    write(path, &token.map_err(|error| in_file(path, error))?)
 }
 
 /// Whoever names a test root on the command line knows what the answer is worth; whoever runs with somebody's policy may not.

@@ -319,3 +319,26 @@ fn the_measurement_is_computed_from_the_image_and_its_command_line_counts() {
     std::fs::write(files.path().join("cut.igvm"), bytes).unwrap();
     assert_eq!(files.check(&["--image", "cut.igvm"]).status.code(), Some(3));
 }
+
+#[test]
+fn a_page_and_a_signed_result_are_written_for_every_verdict() {
+    use p256::pkcs8::EncodePrivateKey as _;
+
+    let mut refused = Machine::genuine();
+    refused.report.vmpl = 2;
+    for (machine, status) in [(Machine::genuine(), 0), (refused, 1)] {
+        let files = Files::new(&machine, &policy(""));
+        let key = p256::SecretKey::from_slice(&[0x33; 32]).unwrap();
+        let pem = key.to_pkcs8_pem(p256::pkcs8::LineEnding::LF).unwrap();
+        std::fs::write(files.path().join("key.pem"), pem.as_bytes()).unwrap();
+        for name in ["result.jwt", "result.cwt"] {
+            let output = files.check(&["--html", "page.html", "--ear", name, "--ear-key", "key.pem"]);
+            assert_eq!(output.status.code(), Some(status), "{}", text_of(&output.stderr));
+            assert!(files.path().join(name).metadata().unwrap().len() > 200);
+        }
+        assert!(std::fs::read_to_string(files.path().join("page.html")).unwrap().contains("report_layout"));
+        assert_eq!(files.check(&["--ear", "result.jwt"]).status.code(), Some(2), "without a key");
+        let output = files.check(&["--ear", "result.jwt", "--ear-key", "root.der"]);
+        assert_eq!(output.status.code(), Some(3));
+    }
+}
