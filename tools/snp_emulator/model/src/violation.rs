@@ -199,12 +199,10 @@ impl fmt::Display for Fault {
                     "RMP instruction on {address:#x}, where there is no memory; hardware leaves the guest with a nested page fault (APM 2, 15.36.10)"
                 )
             }
-            Self::AdjustUnvalidated { address } => {
-                write!(
-                    out,
-                    "RMPADJUST or RMPQUERY on the page {address:#x}, which is not validated; hardware raises #VC with code 0x404 (APM 3)"
-                )
-            }
+            Self::AdjustUnvalidated { address } => write!(
+                out,
+                "RMPADJUST or RMPQUERY on the page {address:#x}, which is not validated; hardware raises #VC with code 0x404 (APM 3)"
+            ),
             Self::RescindedVmsa { address } => {
                 write!(
                     out,
