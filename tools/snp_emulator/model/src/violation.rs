@@ -230,20 +230,28 @@ impl fmt::Display for Fault {
                 device >> 3 & 0x1f,
                 device & 7
             ),
-            Self::ForeignCode { address } => write!(
-                out,
-                "VMPL0 lost: it executes {address:#x}, which is not measured text of the firmware; whoever writes that page owns the VM"
-            ),
-            Self::AskedTheHost { register } => write!(
-                out,
-                "VMPL0 lost: it asked the host for the register {register:#x}, and goes on with what the host makes up"
-            ),
+            Self::ForeignCode { address } => foreign_code(out, address),
+            Self::AskedTheHost { register } => asked_the_host(out, register),
             Self::Protocol { value, why } => write!(
                 out,
                 "GHCB protocol: {why} ({value:#x}); a host ends such a guest (GHCB specification, 2.3)"
             ),
         }
     }
+}
+
+fn foreign_code(out: &mut fmt::Formatter<'_>, address: u64) -> fmt::Result {
+    write!(
+        out,
+        "VMPL0 lost: it executes {address:#x}, which is not measured text of the firmware; whoever writes that page owns the VM"
+    )
+}
+
+fn asked_the_host(out: &mut fmt::Formatter<'_>, register: u32) -> fmt::Result {
+    write!(
+        out,
+        "VMPL0 lost: it asked the host for the register {register:#x}, and goes on with what the host makes up"
+    )
 }
 
 /// A permission mask in words.
