@@ -82,6 +82,9 @@ pub enum Warning {
     /// QEMU measures the insert before pages that precede it in the file.
     #[error("{0}: the insert follows pages; QEMU measures it before them, other loaders after")]
     InsertAfterPages(Place),
+    /// QEMU makes the memory private after it wrote the pages.
+    #[error("{0}: the memory holds pages that precede it in the file; QEMU launches them as zeros")]
+    MemoryAfterPages(Place),
     /// KVM decides on CR0.
     #[error("{0}: CR0 is {1:#x}; KVM starts measured firmware with 0x31 or 0x30")]
     Cr0(Place, u64),

@@ -108,6 +108,26 @@ fn an_insert_overtakes_the_run_that_is_kept_back() {
 }
 
 #[test]
+fn required_memory_empties_the_pages_that_were_queued_before_it() {
+    let required = IgvmDirectiveHeader::RequiredMemory {
+        gpa: 0x1000,
+        compatibility_mask: 1,
+        number_of_bytes: 0x9000,
+        vtl2_protectable: false,
+    };
+    let mut directives = vec![page(0x1000, Some(1)), page(0x5000, Some(2))];
+    directives.extend(area(0, 0x8000));
+    directives.extend([required, page(0x6000, Some(3)), vmsa()]);
+    let plan = LaunchPlan::of_bytes(&file(directives)).unwrap();
+    let content = |address| plan.pages.iter().find(|page| page.address == address).unwrap().content[0];
+    // The second run was kept back, so that QEMU had not copied it yet.
+    assert_eq!([content(0x1000), content(0x5000), content(0x6000)], [0, 2, 3]);
+    assert!(plan.parameters.is_empty());
+    let warned = |warning: &Warning| matches!(warning, Warning::MemoryAfterPages(place) if place.index == 6);
+    assert!(plan.warnings.iter().any(warned), "{:?}", plan.warnings);
+}
+
+#[test]
 fn a_run_that_ended_before_the_insert_is_not_overtaken() {
     let mut directives = vec![page(0x1000, Some(1)), page(0x5000, Some(2))];
     directives.extend(area(0, 0x8000));

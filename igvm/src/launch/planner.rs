@@ -87,7 +87,7 @@ impl Planner {
                 self.add_vmsa(place, context.vp_index, context.gpa.get(), data)?;
             }
             Body::RequiredMemory(memory) if memory.compatibility_mask & self.mask != 0 => {
-                self.plan.required_memory.push((memory.gpa, u64::from(memory.number_of_bytes)));
+                self.require(place, memory.gpa, u64::from(memory.number_of_bytes));
             }
             Body::IdBlock(block) if block.compatibility_mask & self.mask != 0 => {
                 if self.plan.id_block.is_some() {
@@ -98,6 +98,22 @@ impl Planner {
             _ => {}
         }
         Ok(())
+    }
+
+    /// QEMU makes the range private at once, which discards what it has queued for the launch there: such pages are launched as
+    /// zeros. A run that is kept back has not been copied yet and survives.
+    fn require(&mut self, place: Place, start: u64, bytes: u64) {
+        let is_inside = |address: u64| address.checked_sub(start).is_some_and(|offset| offset < bytes);
+        let mut is_emptied = false;
+        for page in self.plan.pages.iter_mut().filter(|page| is_inside(page.address)) {
+            is_emptied = true;
+            page.content.fill(0);
+        }
+        self.plan.parameters.retain(|parameter| !is_inside(parameter.area));
+        if is_emptied {
+            self.plan.warnings.push(Warning::MemoryAfterPages(place));
+        }
+        self.plan.required_memory.push((start, bytes));
     }
 
     fn declare_area(&mut self, place: Place, header: IGVM_VHS_PARAMETER_AREA) -> Result<(), LaunchError> {

@@ -71,6 +71,7 @@ pub const PLACES: &[Place] = &[
         uses: &["boot_handoff", "hardware", "snp_abi"],
         kind: Kind::Wiring,
     },
+    Place { name: "libigvm", folder: "tests/conformance/qemu-loader/libigvm", uses: &[], kind: Kind::Host },
     Place {
         name: "differential",
         folder: "tests/differential",
