@@ -2,7 +2,8 @@
 # fetch.sh PACKAGE PATTERN FILE...: takes these files out of the newest source of PACKAGE whose version matches PATTERN, and
 # prints the folder that has them: target/judges/PACKAGE-VERSION. Other people's code stays there; nothing of it is committed.
 #
-# The sources are Debian's, or Ubuntu's where Debian's mirror has none. apt checks the indexes' signatures and each file's hash,
+# The sources are Debian's, or Ubuntu's where Debian's mirror has none; Linux comes as Debian's packages linux-source-VERSION,
+# for which PACKAGE is linux-source. apt checks the indexes' signatures and each file's hash,
 # with a configuration of its own. An index may name what its mirror no longer has: the next version is then tried. Status 75
 # says that there is none to be had, and the last line on stderr why.
 set -euo pipefail
@@ -12,6 +13,7 @@ source "$here/../../../tools/setup/root.sh"
 
 readonly DEBIAN=${VOUCHSAFE_MIRROR:-http://deb.debian.org/debian} UBUNTU=${VOUCHSAFE_UBUNTU:-http://archive.ubuntu.com/ubuntu}
 readonly DEBIAN_SUITES=(sid trixie-backports trixie) UBUNTU_SUITES=(stonking resolute-updates resolute)
+readonly LINUX_SUITES=(trixie-backports sid)
 readonly DEBIAN_KEYS=/usr/share/keyrings/debian-archive-keyring.gpg UNAVAILABLE=75
 # The indexes are read again when they are older than this.
 readonly FRESH_MINUTES=720
@@ -78,13 +80,45 @@ ubuntu_keys() {
 
 # versions ARCHIVE: what its indexes name, newest first.
 versions() {
-    run_apt "$1" apt-cache showsrc --only-source "$package" 2>/dev/null | sed -n 's/^Version: //p' |
-        grep -E "$pattern" | sort -rVu
+    if [[ $package == linux-source ]]; then
+        local names
+        mapfile -t names < <(run_apt "$1" apt-cache search --names-only '^linux-source-[0-9.]+$' | cut -d ' ' -f 1)
+        [[ ${#names[@]} == 0 ]] || run_apt "$1" apt-cache madison "${names[@]}" | awk -F ' *[|] *' '{ print $2 }'
+    else
+        run_apt "$1" apt-cache showsrc --only-source "$package" 2>/dev/null | sed -n 's/^Version: //p'
+    fi | { grep -E "$pattern" || true; } | sort -rVu
+}
+
+# download ARCHIVE VERSION FOLDER: puts what holds the source into the folder.
+download() {
+    local name=$package
+    cd "$3"
+    if [[ $package == linux-source ]]; then
+        name=$package-$(cut -d . -f 1,2 <<<"${2%%[~+-]*}")
+        run_apt "$1" apt-get download "$name=$2"
+    else
+        run_apt "$1" apt-get source --download-only --tar-only "$package=$2"
+    fi
+}
+
+# unpack FOLDER FILE...: takes the files out of what was downloaded. Not every version has every file; who compiles them says
+# what is missing.
+unpack() {
+    local work=$1 package_file tar
+    shift
+    mkdir "$work/tree"
+    package_file=$(find "$work" -name '*.deb' | head -n 1)
+    if [[ -n $package_file ]]; then
+        dpkg-deb --fsys-tarfile "$package_file" | tar --extract --to-stdout --wildcards './usr/src/*.tar.xz' >"$work/source.tar.xz"
+        rm -f "$package_file"
+    fi
+    tar=$(find "$work" -maxdepth 1 -name '*.tar.*' | head -n 1)
+    tar --extract --file "$tar" --directory "$work/tree" --strip-components=1 --wildcards "${@/#/*/}" 2>"$work/log" || true
 }
 
 # take ARCHIVE VERSION FILE...: downloads the tar of a version and unpacks the files; says no where the mirror lacks it.
 take() {
-    local archive=$1 version=$2 root=$folder/apt-$1 target=$folder/$package-${2/:/.} work tar
+    local archive=$1 version=$2 root=$folder/apt-$1 target=$folder/$package-${2/:/.} work
     shift 2
     if [[ -e $target/complete && $(<"$target/complete") == "$*" ]]; then
         printf '%s\n' "$target"
@@ -93,17 +127,13 @@ take() {
     [[ ! -e $root/absent-$package-$version ]] || return 1
     work=$(mktemp -d "$folder/work.XXXXXX")
     say "downloading the source of $package $version from $archive ..."
-    if ! (cd "$work" && run_apt "$archive" apt-get source --download-only --tar-only "$package=$version") >"$root/log" 2>&1; then
+    if ! (download "$archive" "$version" "$work") >"$root/log" 2>&1; then
         say "$archive no longer has it: $(grep -m 1 '^E:' "$root/log" || tail -n 1 "$root/log")"
         touch "$root/absent-$package-$version"
         rm -rf "$work"
         return 1
     fi
-    tar=$(find "$work" -name '*.orig.tar.*' | head -n 1)
-    mkdir "$work/tree"
-    # Not every version has every file; who compiles them says what is missing.
-    tar --extract --file "$tar" --directory "$work/tree" --strip-components=1 --wildcards "${@/#/*/}" 2>"$root/log" || true
-    rm -f "$tar"
+    unpack "$work" "$@"
     printf '%s\n' "$version" >"$work/tree/version"
     printf '%s\n' "$archive" >"$work/tree/archive"
     printf '%s' "$*" >"$work/tree/complete"
@@ -125,27 +155,33 @@ from() {
     return 1
 }
 
-# sources KEYS MIRROR SUITE...: lines of sources.list.
-sources() {
-    local keys=$1 mirror=$2 suite
-    shift 2
+# lines KIND KEYS MIRROR SUITE...: lines of sources.list, of the kind deb or deb-src.
+lines() {
+    local kind=$1 keys=$2 mirror=$3 suite
+    shift 3
     for suite in "$@"; do
-        printf 'deb-src [signed-by=%s] %s %s main\n' "$keys" "$mirror" "$suite"
+        printf '%s [signed-by=%s] %s %s main\n' "$kind" "$keys" "$mirror" "$suite"
     done
+}
+
+# try ARCHIVE KIND KEYS MIRROR SUITES FILE...: reads the indexes, and takes the files from there.
+try() {
+    local archive=$1 kind=$2 keys=$3 mirror=$4 suites list
+    read -ra suites <<<"$5"
+    shift 5
+    mapfile -t list < <(lines "$kind" "$keys" "$mirror" "${suites[@]}")
+    read_indexes "$archive" "${list[@]}"
+    from "$archive" "$@"
 }
 
 if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
     if [[ -r $DEBIAN_KEYS ]] || "$here/../../../tools/setup/need.sh" debian-archive-keyring; then
-        mapfile -t lines < <(sources "$DEBIAN_KEYS" "$DEBIAN" "${DEBIAN_SUITES[@]}")
-        read_indexes debian "${lines[@]}"
-        if from debian "$@"; then
-            exit
-        fi
-        if keys=$(ubuntu_keys); then
-            mapfile -t lines < <(sources "$keys" "$UBUNTU" "${UBUNTU_SUITES[@]}")
-            read_indexes ubuntu "${lines[@]}"
-            if from ubuntu "$@"; then
-                exit
+        if [[ $package == linux-source ]]; then
+            ! try linux deb "$DEBIAN_KEYS" "$DEBIAN" "${LINUX_SUITES[*]}" "$@" || exit 0
+        else
+            ! try debian deb-src "$DEBIAN_KEYS" "$DEBIAN" "${DEBIAN_SUITES[*]}" "$@" || exit 0
+            if keys=$(ubuntu_keys); then
+                ! try ubuntu deb-src "$keys" "$UBUNTU" "${UBUNTU_SUITES[*]}" "$@" || exit 0
             fi
         fi
     fi
