@@ -54,6 +54,18 @@ pub enum ParameterKind {
     Environment,
     /// ACPI MADT.
     Madt,
+    /// ACPI SRAT.
+    Srat,
+    /// ACPI SLIT.
+    Slit,
+    /// ACPI PPTT.
+    Pptt,
+    /// Ranges for memory-mapped devices.
+    MmioRanges,
+    /// The command line, as a string that ends in a zero.
+    CommandLine,
+    /// A flattened device tree.
+    DeviceTree,
 }
 
 /// What a header says.
@@ -359,6 +371,12 @@ fn parse_header<'a>(bytes: &'a [u8], data: DataSection<'a>) -> Result<(Body<'a>,
             Body::Parameter(ParameterKind::Environment, exactly(content)?)
         }
         Type::IGVM_VHT_MADT => Body::Parameter(ParameterKind::Madt, exactly(content)?),
+        Type::IGVM_VHT_SRAT => Body::Parameter(ParameterKind::Srat, exactly(content)?),
+        Type::IGVM_VHT_SLIT => Body::Parameter(ParameterKind::Slit, exactly(content)?),
+        Type::IGVM_VHT_PPTT => Body::Parameter(ParameterKind::Pptt, exactly(content)?),
+        Type::IGVM_VHT_MMIO_RANGES => Body::Parameter(ParameterKind::MmioRanges, exactly(content)?),
+        Type::IGVM_VHT_COMMAND_LINE => Body::Parameter(ParameterKind::CommandLine, exactly(content)?),
+        Type::IGVM_VHT_DEVICE_TREE => Body::Parameter(ParameterKind::DeviceTree, exactly(content)?),
         Type::IGVM_VHT_PARAMETER_INSERT => {
             let insert: IGVM_VHS_PARAMETER_INSERT = exactly(content)?;
             aligned(insert.gpa)?;

@@ -12,7 +12,7 @@ mod vcpu;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use igvm_defs::{IgvmPlatformType, IgvmVariableHeaderType as Type};
+use igvm_defs::IgvmPlatformType;
 use snp_abi::id_block::{IdAuthentication, IdBlock};
 use snp_abi::launch::{KVM_VMSA_ADDRESS, LaunchDigest, PageType};
 use snp_abi::policy::GuestPolicy;
@@ -20,28 +20,17 @@ use snp_abi::vmsa::Vmsa;
 use zerocopy::IntoBytes;
 
 use crate::file::{Body, FileError, Header, ImageFile, ParameterKind, Place};
+use crate::hosts::{ANY, Host, QEMU_MAINLINE};
 use planner::Planner;
 
 pub use parameters::{HostParameters, ParameterError};
+pub(crate) use vcpu::has_only_settable_registers;
 pub use vcpu::{DEFAULT_CPU_SIGNATURE, VmsaError, reset_vmsa};
 
 /// Bytes of a page.
 const PAGE: usize = 0x1000;
-/// Header types that QEMU handles; any other stops it, whatever platform it is for. QEMU before 11 lacks the MADT.
-const ACCEPTED_TYPES: [Type; 12] = [
-    Type::IGVM_VHT_SUPPORTED_PLATFORM,
-    Type::IGVM_VHT_GUEST_POLICY,
-    Type::IGVM_VHT_PARAMETER_AREA,
-    Type::IGVM_VHT_PAGE_DATA,
-    Type::IGVM_VHT_PARAMETER_INSERT,
-    Type::IGVM_VHT_VP_CONTEXT,
-    Type::IGVM_VHT_REQUIRED_MEMORY,
-    Type::IGVM_VHT_VP_COUNT_PARAMETER,
-    Type::IGVM_VHT_MADT,
-    Type::IGVM_VHT_SNP_ID_BLOCK,
-    Type::IGVM_VHT_MEMORY_MAP,
-    Type::IGVM_VHT_ENVIRONMENT_INFO_PARAMETER,
-];
+/// Largest parameter area that is accepted: far beyond any table, far below what would exhaust a host.
+pub(crate) const MAXIMUM_AREA_BYTES: u64 = 0x10_0000;
 
 /// A page that is given to the PSP.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,9 +97,9 @@ pub enum LaunchError {
     /// No policy for the platform.
     #[error("the file has no guest policy for SEV-SNP")]
     NoPolicy,
-    /// A header that QEMU does not know.
-    #[error("{0}: QEMU does not accept this type")]
-    HeaderType(Place),
+    /// A header that the host's loader does not know.
+    #[error("{0}: {1} does not know this type")]
+    HeaderType(Place, &'static str),
     /// Two ID blocks.
     #[error("{0}: a second ID block")]
     SecondIdBlock(Place),
@@ -182,14 +171,30 @@ impl LaunchPlan {
     /// Makes a plan from a file.
     ///
     /// # Errors
-    /// If QEMU or KVM would refuse it.
+    /// If QEMU 11 or mainline KVM would refuse it.
     pub fn of_file(file: &ImageFile<'_>) -> Result<Self, LaunchError> {
+        Self::on_host(file, &QEMU_MAINLINE)
+    }
+
+    /// Reads a file that some loader takes, and says what QEMU's order makes of it.
+    ///
+    /// # Errors
+    /// If no loader takes it.
+    pub fn on_any_host(file: &ImageFile<'_>) -> Result<Self, LaunchError> {
+        Self::on_host(file, &ANY)
+    }
+
+    /// Makes a plan for a host; the order of the pages is QEMU's.
+    ///
+    /// # Errors
+    /// If the host would refuse the file.
+    pub fn on_host(file: &ImageFile<'_>, host: &'static Host) -> Result<Self, LaunchError> {
         let mask = file.snp_mask().ok_or(LaunchError::NoSnpPlatform)?;
-        let is_refused = |header: &&Header<'_>| !ACCEPTED_TYPES.contains(&Type(header.place.kind));
+        let is_refused = |header: &&Header<'_>| host.headers.knows(header.place.kind) == Some(false);
         if let Some(header) = file.headers.iter().find(is_refused) {
-            return Err(LaunchError::HeaderType(header.place));
+            return Err(LaunchError::HeaderType(header.place, host.title));
         }
-        let mut planner = Planner::new(mask);
+        let mut planner = Planner::new(mask, host);
         for header in &file.headers {
             planner.add(header)?;
         }

@@ -1,4 +1,4 @@
-//! `igvm-image`: builds, shows, measures and signs IGVM images of the paravisor.
+//! `igvm-image`: builds, shows, checks, measures and signs IGVM images of the paravisor.
 //!
 //! Exit status: 0 done, 1 bad input, 2 wrong usage. Results go to stdout, everything else to stderr.
 #![forbid(unsafe_code)]
@@ -9,10 +9,13 @@ use std::process::ExitCode;
 use boot_handoff::{DEFAULT_REGION_BASE, DEFAULT_REGION_SIZE};
 use clap::{Args, Parser, Subcommand};
 use igvm::build::{BuildOptions, GuestSource, build};
+use igvm::check::{self, Verdict};
 use igvm::file::ImageFile;
 use igvm::guest::LinuxSource;
+use igvm::hosts::{HOSTS, Host};
 use igvm::launch::{DEFAULT_CPU_SIGNATURE, LaunchPlan};
 use igvm::layout::RegionOptions;
+use igvm::measure::{Loader, measure};
 use igvm::show::{hex, to_json, to_text};
 use igvm::sign::{Identity, SignOptions, sign};
 use igvm::vcpus::for_vcpus;
@@ -29,12 +32,13 @@ Examples:
   igvm-image show vouchsafe.igvm
   igvm-image vcpus vouchsafe.igvm 4 --output vouchsafe-4.igvm
   igvm-image measure vouchsafe-4.igvm
+  igvm-image check vouchsafe.igvm --host qemu-10.2
   igvm-image sign vouchsafe.igvm --id-key id.pem --guest-svn 3 --output signed.igvm
 
 Exit status: 0 done, 1 bad input, 2 wrong usage.";
 
 #[derive(Parser)]
-#[command(name = "igvm-image", version, about = "Builds, shows, measures and signs IGVM images", after_help = EXAMPLES)]
+#[command(name = "igvm-image", version, about = "Builds, shows, checks, measures and signs IGVM images", after_help = EXAMPLES)]
 struct Command {
     #[command(subcommand)]
     action: Action,
@@ -52,10 +56,24 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Print the launch digest that QEMU/KVM will produce, alone on stdout
+    /// Say whether a host launches an image, and what to do where it does not; status 1 where it does not
+    Check {
+        /// The image
+        file: PathBuf,
+        /// The host
+        #[arg(long, value_parser = host)]
+        host: &'static Host,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the launch digest that a loader will produce, alone on stdout
     Measure {
         /// The image
         file: PathBuf,
+        /// Who loads it; by default qemu, or direct for an image whose VMSA lies in guest memory
+        #[arg(long, value_enum)]
+        loader: Option<Loader>,
         /// Print JSON with more detail
         #[arg(long)]
         json: bool,
@@ -174,7 +192,7 @@ struct IdentityArguments {
 struct Machine {
     /// vCPUs of the machine: KVM launches and measures registers for each, which the image brings along. An image is for one number of
     /// vCPUs: 1 where one is built without this, and what the image is for elsewhere
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
     vcpus: Option<u16>,
     /// CPUID leaf 1 EAX of its processors; matters only with --reset-vcpus
     #[arg(long, value_parser = signature, default_value_t = DEFAULT_CPU_SIGNATURE)]
@@ -220,6 +238,11 @@ fn signature(text: &str) -> Result<u32, String> {
     number(text).and_then(|value| u32::try_from(value).map_err(|error| error.to_string()))
 }
 
+fn host(text: &str) -> Result<&'static Host, String> {
+    let names = || HOSTS.iter().map(|host| host.name).collect::<Vec<_>>().join(", ");
+    Host::from_name(text).ok_or_else(|| format!("there are {}", names()))
+}
+
 fn identifier(text: &str) -> Result<[u8; 16], String> {
     let digits = text.as_bytes();
     if digits.len() > 32 || !digits.len().is_multiple_of(2) {
@@ -246,6 +269,8 @@ fn main() -> ExitCode {
     }
     match run(&command.action) {
         Ok(()) => ExitCode::SUCCESS,
+        // The table has been printed.
+        Err(message) if message.is_empty() => ExitCode::from(1),
         Err(message) => {
             eprintln!("igvm-image: {message}");
             ExitCode::from(1)
@@ -257,9 +282,11 @@ fn run(action: &Action) -> Result<(), String> {
     match action {
         Action::Build(arguments) => build_image(arguments),
         Action::Show { file, json } => show_image(file, *json),
-        Action::Measure { file, json, reset_vcpus, machine } => {
-            measure_image(file, *json, *reset_vcpus, machine)
-        }
+        Action::Check { file, host, json } => check_image(file, host, *json),
+        Action::Measure { file, loader, json, reset_vcpus, machine } => match loader_of(file, *loader)? {
+            Loader::Qemu => measure_image(file, *json, *reset_vcpus, machine),
+            loader => measure_for(file, loader, *json, machine),
+        },
         Action::Vcpus { file, count, output } => {
             let image = for_vcpus(&read(file)?, *count).map_err(|error| in_file(file, error))?;
             write(output.as_ref().unwrap_or(file), &image)
@@ -324,9 +351,59 @@ fn show_image(path: &Path, json: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Prints the table; an error without a message where the host refuses the image.
+fn check_image(path: &Path, host: &Host, json: bool) -> Result<(), String> {
+    let bytes = read(path)?;
+    let file = ImageFile::parse(&bytes).map_err(|error| in_file(path, error))?;
+    let findings = check::check(&file, host);
+    if json {
+        println!("{:#}", check::to_json(host, &findings));
+    } else {
+        print!("{}", check::to_text(host, &findings));
+    }
+    if check::sum(&findings) == Verdict::Refused { Err(String::new()) } else { Ok(()) }
+}
+
+/// The loader that was asked for, or the one that the image is for.
+fn loader_of(path: &Path, asked: Option<Loader>) -> Result<Loader, String> {
+    let bytes = read(path)?;
+    let file = ImageFile::parse(&bytes).map_err(|error| in_file(path, error))?;
+    match (asked, Loader::of_file(&file)) {
+        (Some(Loader::Qemu), Loader::Direct) => {
+            Err(in_file(path, "its VMSA lies in guest memory, where only --loader direct launches it"))
+        }
+        (asked, of_file) => Ok(asked.unwrap_or(of_file)),
+    }
+}
+
+/// The digest that another loader than QEMU produces.
+fn measure_for(path: &Path, loader: Loader, json: bool, machine: &Machine) -> Result<(), String> {
+    let bytes = read(path)?;
+    let file = ImageFile::parse(&bytes).map_err(|error| in_file(path, error))?;
+    let measurement = measure(&file, loader, machine.vcpus.unwrap_or(1), machine.cpu_signature)
+        .map_err(|error| in_file(path, error))?;
+    let digest = hex(&measurement.digest);
+    if json {
+        println!(
+            "{:#}",
+            json!({
+                "launch_digest": digest,
+                "launched_pages": measurement.pages,
+                "content_measured_pages": measurement.content_measured,
+                "launched_vmsas": measurement.vmsas,
+                "image_bytes": bytes.len(),
+            })
+        );
+    } else {
+        println!("{digest}");
+    }
+    Ok(())
+}
+
 fn measure_image(path: &Path, json: bool, reset_vcpus: bool, machine: &Machine) -> Result<(), String> {
     let bytes = read(path)?;
-    let plan = LaunchPlan::of_bytes(&bytes).map_err(|error| in_file(path, error))?;
+    let file = ImageFile::parse(&bytes).map_err(|error| in_file(path, error))?;
+    let plan = LaunchPlan::on_any_host(&file).map_err(|error| in_file(path, error))?;
     for warning in &plan.warnings {
         eprintln!("igvm-image: {}: warning: {warning}", path.display());
     }

@@ -14,6 +14,7 @@ use zerocopy::FromBytes;
 
 use crate::file::{Body, Header, ImageFile};
 use crate::launch::LaunchPlan;
+use crate::measure::{Loader, measure};
 
 /// Bytes of a page.
 const PAGE: u64 = 0x1000;
@@ -31,13 +32,11 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The image as one JSON object. Addresses are strings, because JSON numbers lose 64-bit values.
 #[must_use]
 pub fn to_json(file: &ImageFile<'_>) -> Value {
-    let plan = LaunchPlan::of_file(file);
+    let plan = LaunchPlan::on_any_host(file);
     let (digest, warnings, refusal) = match &plan {
-        Ok(plan) => (
-            json!(hex(&plan.digest(plan.vcpus(), 0))),
-            plan.warnings.iter().map(ToString::to_string).collect(),
-            Value::Null,
-        ),
+        Ok(plan) => {
+            (digest(file, plan), plan.warnings.iter().map(ToString::to_string).collect(), Value::Null)
+        }
         Err(error) => (Value::Null, Vec::new(), json!(error.to_string())),
     };
     json!({
@@ -55,6 +54,14 @@ pub fn to_json(file: &ImageFile<'_>) -> Value {
         "warnings": warnings,
         "refused_because": refusal,
     })
+}
+
+/// The digest by the loader that the image is for.
+fn digest(file: &ImageFile<'_>, plan: &LaunchPlan) -> Value {
+    match Loader::of_file(file) {
+        Loader::Qemu => json!(hex(&plan.digest(plan.vcpus(), 0))),
+        loader => measure(file, loader, 1, 0).map_or(Value::Null, |measured| json!(hex(&measured.digest))),
+    }
 }
 
 fn collect(file: &ImageFile<'_>, describe: fn(&Body<'_>) -> Option<Value>) -> Vec<Value> {

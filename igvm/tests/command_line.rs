@@ -123,3 +123,33 @@ fn wrong_usage_ends_with_status_2() {
     let help = run(&directory, &["--help"]);
     assert!(help.status.success() && text(&help.stdout).contains("Examples:"));
 }
+
+#[test]
+fn check_says_what_to_do_and_ends_with_1_where_the_host_refuses() {
+    let directory = directory("check");
+    assert!(run(&directory, &BUILD).status.success());
+    let checked = run(&directory, &["check", "image.igvm", "--host", "qemu-10.2"]);
+    assert_eq!((checked.status.code(), text(&checked.stderr)), (Some(1), ""));
+    assert!(text(&checked.stdout).contains("Build it with --no-madt."), "{}", text(&checked.stdout));
+    let fits = run(&directory, &["check", "image.igvm", "--host", "kvm-planes", "--json"]);
+    assert_eq!(fits.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&fits.stdout).unwrap();
+    assert_eq!(json["verdict"], "ok");
+    let unknown = run(&directory, &["check", "image.igvm", "--host", "qemu"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("kvm-planes"), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn measure_refuses_more_vcpus_than_any_host_has() {
+    let directory = directory("absurd");
+    assert!(run(&directory, &BUILD).status.success());
+    let measure = |vcpus| run(&directory, &["measure", "image.igvm", "--reset-vcpus", "--vcpus", vcpus]);
+    assert_eq!(measure("4096").status.code(), Some(0));
+    for absurd in ["0", "4097", "65535", "-1"] {
+        assert_eq!(measure(absurd).status.code(), Some(2));
+    }
+    let kvm = run(&directory, &["measure", "image.igvm"]);
+    let gce = run(&directory, &["measure", "image.igvm", "--loader", "gce"]);
+    assert!(gce.status.success() && gce.stdout != kvm.stdout);
+}

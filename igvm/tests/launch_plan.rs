@@ -198,7 +198,7 @@ fn what_qemu_refuses_is_refused_with_its_place() {
     let [declaration, insert] = area(0, 0x8000);
     assert!(matches!(
         refusal(vec![declaration, IgvmDirectiveHeader::CommandLine(command_line), insert, vmsa()]),
-        LaunchError::HeaderType(place) if (place.index, place.kind) == (3, 0x30E)
+        LaunchError::HeaderType(place, _) if (place.index, place.kind) == (3, 0x30E)
     ));
     let mut shared = page(0x1000, None);
     if let IgvmDirectiveHeader::PageData { flags, .. } = &mut shared {

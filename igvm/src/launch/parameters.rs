@@ -34,6 +34,12 @@ impl ParameterKind {
             Self::VcpuCount | Self::Environment => 4,
             Self::MemoryMap => size_of::<MemoryMapEntry>() as u64,
             Self::Madt => 44,
+            Self::Srat
+            | Self::Slit
+            | Self::Pptt
+            | Self::MmioRanges
+            | Self::CommandLine
+            | Self::DeviceTree => 0,
         }
     }
 }
@@ -54,6 +60,13 @@ impl LaunchPlan {
                 }
                 ParameterKind::Environment => &[0; 4],
                 ParameterKind::MemoryMap => host.memory_map.as_bytes(),
+                // No host that is played here has a value for them: the area stays zeros.
+                ParameterKind::Srat
+                | ParameterKind::Slit
+                | ParameterKind::Pptt
+                | ParameterKind::MmioRanges
+                | ParameterKind::CommandLine
+                | ParameterKind::DeviceTree => &[],
                 ParameterKind::Madt => {
                     write_madt(host.apic_ids.iter().copied(), &mut madt).map_err(|_: InvalidMadt| error)?
                 }

@@ -9,12 +9,10 @@ use snp_abi::vmsa::Vmsa;
 use zerocopy::FromBytes;
 
 use super::vcpu::{self, VmsaError};
-use super::{LaunchError, LaunchPage, LaunchPlan, PAGE, ParameterUse, Warning};
+use super::{LaunchError, LaunchPage, LaunchPlan, MAXIMUM_AREA_BYTES, PAGE, ParameterUse, Warning};
 use crate::file::{Body, Header, ParameterKind, Place};
+use crate::hosts::Host;
 use crate::sign::id_block_of;
-
-/// Largest parameter area that is accepted: far beyond any table, far below what would exhaust a host.
-const MAXIMUM_AREA_BYTES: u64 = 0x10_0000;
 
 /// A page run that is kept back.
 struct PendingRun {
@@ -26,6 +24,7 @@ struct PendingRun {
 
 /// A plan in the making.
 pub(super) struct Planner {
+    host: &'static Host,
     mask: u32,
     policy: Option<u64>,
     plan: LaunchPlan,
@@ -43,7 +42,7 @@ struct Area {
 }
 
 impl Planner {
-    pub(super) fn new(mask: u32) -> Self {
+    pub(super) fn new(mask: u32, host: &'static Host) -> Self {
         let plan = LaunchPlan {
             policy: GuestPolicy(0),
             id_block: None,
@@ -54,6 +53,7 @@ impl Planner {
             warnings: Vec::new(),
         };
         Self {
+            host,
             mask,
             policy: None,
             plan,
@@ -198,7 +198,7 @@ impl Planner {
     ) -> Result<(), LaunchError> {
         let refused = |error| LaunchError::Vmsa(place, error);
         let vmsa = Vmsa::read_from_bytes(data).map_err(|_| refused(VmsaError::Unsupported))?;
-        vcpu::check(&vmsa, address).map_err(refused)?;
+        vcpu::check(&vmsa, address, self.host).map_err(refused)?;
         if !matches!(vmsa.cr0, 0x30 | 0x31) {
             self.plan.warnings.push(Warning::Cr0(place, vmsa.cr0));
         }

@@ -5,18 +5,20 @@ use snp_abi::vmsa::start::X87_CONTROL_FNINIT;
 use snp_abi::vmsa::{Segment, SevFeatures, Vmsa};
 use zerocopy::IntoBytes;
 
+use crate::hosts::{Host, VmsaRule};
+
 /// CPUID leaf 1 EAX of QEMU's `EPYC` models, for machines whose processor is not named.
 pub const DEFAULT_CPU_SIGNATURE: u32 = 0x0080_0F12;
 
 /// Why QEMU would not load a VMSA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VmsaError {
-    /// KVM puts VMSAs at one address.
+    /// The host has VMSAs elsewhere.
     #[error("the VMSA's address is {0:#x}; KVM always uses 0xfffffffff000")]
     Address(u64),
-    /// SNP is not active, or a feature is wanted that KVM does not offer.
-    #[error("SEV_FEATURES {0:#x}: SNP must be active, and KVM offers debug swap and secure TSC only")]
-    Features(u64),
+    /// SNP is not active, or a feature is wanted that the host does not offer.
+    #[error("SEV_FEATURES {0:#x}: SNP must be active, and the host offers {1:#x}")]
+    Features(u64, u64),
     /// A register is set that QEMU does not hand to KVM.
     #[error("a register is set that QEMU does not pass to KVM")]
     Unsupported,
@@ -25,23 +27,29 @@ pub enum VmsaError {
     SecondContext,
 }
 
-/// Features that KVM can be told to activate besides SNP.
-const OFFERED: SevFeatures = SevFeatures::DEBUG_SWAP.union(SevFeatures::SECURE_TSC);
-
-/// Refuses what QEMU's `check_vmsa_supported` refuses.
-pub(super) fn check(vmsa: &Vmsa, address: u64) -> Result<(), VmsaError> {
-    if address != KVM_VMSA_ADDRESS {
+/// Refuses what the host's loader refuses; QEMU's `check_vmsa_supported`.
+pub(super) fn check(vmsa: &Vmsa, address: u64, host: &Host) -> Result<(), VmsaError> {
+    let is_expected = match host.vmsa {
+        VmsaRule::OfKvm | VmsaRule::OfKvmFirstOnly => address == KVM_VMSA_ADDRESS,
+        VmsaRule::InMemory => address != KVM_VMSA_ADDRESS,
+        VmsaRule::OfKvmOrInMemory => true,
+    };
+    if !is_expected {
         return Err(VmsaError::Address(address));
     }
     let features = SevFeatures::from_bits_retain(vmsa.sev_features);
-    let known = SevFeatures::SNP_ACTIVE.union(OFFERED);
-    if !features.contains(SevFeatures::SNP_ACTIVE) || !known.contains(features) {
-        return Err(VmsaError::Features(vmsa.sev_features));
+    if !features.contains(SevFeatures::SNP_ACTIVE) || !host.sev_features.contains(features) {
+        return Err(VmsaError::Features(vmsa.sev_features, host.sev_features.bits()));
     }
-    if without_settable(vmsa).as_bytes().iter().any(|byte| *byte != 0) {
+    if host.has_kvm_registers && !has_only_settable_registers(vmsa) {
         return Err(VmsaError::Unsupported);
     }
     Ok(())
+}
+
+/// Whether every register that is not zero is one that QEMU hands to KVM (target/i386/sev.c, `check_vmsa_supported`).
+pub(crate) fn has_only_settable_registers(vmsa: &Vmsa) -> bool {
+    without_settable(vmsa).as_bytes().iter().all(|byte| *byte == 0)
 }
 
 /// The VMSA with everything cleared that QEMU hands to KVM.
@@ -84,22 +92,23 @@ mod tests {
     use zerocopy::FromZeros;
 
     use super::*;
+    use crate::hosts::QEMU_MAINLINE;
 
     #[test]
     fn a_vmsa_with_a_field_that_qemu_drops_is_refused() {
         let good = Vmsa::protected_mode_start(0x0800_0000, SevFeatures::SNP_ACTIVE);
-        assert_eq!(check(&good, KVM_VMSA_ADDRESS), Ok(()));
-        assert_eq!(check(&good, 0x1000), Err(VmsaError::Address(0x1000)));
+        assert_eq!(check(&good, KVM_VMSA_ADDRESS, &QEMU_MAINLINE), Ok(()));
+        assert_eq!(check(&good, 0x1000, &QEMU_MAINLINE), Err(VmsaError::Address(0x1000)));
         let refused = |change: fn(&mut Vmsa)| {
             let mut vmsa = good.clone();
             change(&mut vmsa);
-            check(&vmsa, KVM_VMSA_ADDRESS).err()
+            check(&vmsa, KVM_VMSA_ADDRESS, &QEMU_MAINLINE).err()
         };
         assert_eq!(refused(|vmsa| vmsa.star = 1), Some(VmsaError::Unsupported));
         assert_eq!(refused(|vmsa| vmsa.vmpl = 1), Some(VmsaError::Unsupported));
         assert_eq!(refused(|vmsa| vmsa.x87_ftw = 0x5555), Some(VmsaError::Unsupported));
-        assert_eq!(refused(|vmsa| vmsa.sev_features = 0), Some(VmsaError::Features(0)));
-        assert_eq!(refused(|vmsa| vmsa.sev_features = 3), Some(VmsaError::Features(3)));
+        assert_eq!(refused(|vmsa| vmsa.sev_features = 0), Some(VmsaError::Features(0, 0x221)));
+        assert_eq!(refused(|vmsa| vmsa.sev_features = 3), Some(VmsaError::Features(3, 0x221)));
         assert_eq!(refused(|vmsa| vmsa.sev_features = 0x21), None);
         assert_eq!(refused(|vmsa| vmsa.rsi = 0x0801_0000), None);
     }
@@ -107,7 +116,7 @@ mod tests {
     #[test]
     fn kvm_made_vmsas_pass_qemus_own_check() {
         let vmsa = reset_vmsa(DEFAULT_CPU_SIGNATURE, 1);
-        assert_eq!(check(&vmsa, KVM_VMSA_ADDRESS), Ok(()));
+        assert_eq!(check(&vmsa, KVM_VMSA_ADDRESS, &QEMU_MAINLINE), Ok(()));
         assert!(!Vmsa::new_zeroed().is_runnable() && vmsa.is_runnable());
     }
 }

@@ -33,8 +33,9 @@ fn encode_plan(plan: &LaunchPlan, vcpus: u32) -> Launch {
     let mut writer = PlanWriter::default();
     writer.push(&Command::Policy(plan.policy.0));
     for parameter in &plan.parameters {
+        let Some(kind) = kind(parameter.kind) else { continue };
         writer.push(&Command::Parameter {
-            parameter: kind(parameter.kind),
+            parameter: kind,
             address: parameter.area + parameter.offset,
             length: parameter.area_bytes.saturating_sub(parameter.offset),
         });
@@ -56,12 +57,19 @@ fn encode_plan(plan: &LaunchPlan, vcpus: u32) -> Launch {
     Launch { commands: writer.finish(), firmware: firmware.collect() }
 }
 
-fn kind(kind: ParameterKind) -> Parameter {
+/// What the monitor writes; it has no value for the others, so their areas stay zeros.
+fn kind(kind: ParameterKind) -> Option<Parameter> {
     match kind {
-        ParameterKind::VcpuCount => Parameter::VpCount,
-        ParameterKind::Madt => Parameter::Madt,
-        ParameterKind::MemoryMap => Parameter::MemoryMap,
-        ParameterKind::Environment => Parameter::EnvironmentInfo,
+        ParameterKind::VcpuCount => Some(Parameter::VpCount),
+        ParameterKind::Madt => Some(Parameter::Madt),
+        ParameterKind::MemoryMap => Some(Parameter::MemoryMap),
+        ParameterKind::Environment => Some(Parameter::EnvironmentInfo),
+        ParameterKind::Srat
+        | ParameterKind::Slit
+        | ParameterKind::Pptt
+        | ParameterKind::MmioRanges
+        | ParameterKind::CommandLine
+        | ParameterKind::DeviceTree => None,
     }
 }
 
