@@ -1,10 +1,11 @@
-//! The hosts that an image can be checked for: what each one's loader takes. One row for each.
+//! The hosts that an image can be checked for: what each one's loader takes. One row for each. What the emulated machine plays too
+//! comes from `host_profiles`, so that machine and check cannot differ.
 //!
 //! Sources, short: "QEMU" is 10.2.2, "QEMU 11" 11.0.3 (both judge our images in `make test`), "planes" the QEMU and kernel of
 //! `svsm-v7.2`, "fork" the older ones of COCONUT, "CH" cloud-hypervisor ae44c297, "OV" OpenVMM 1488a37b, "CS" COCONUT's
 //! `tools/igvmbuilder`. What nobody outside can read is [`Headers::Undocumented`], and the check says so instead of guessing.
 
-use igvm_defs::IgvmVariableHeaderType as Type;
+use host_profiles::loader::{self, QEMU_10_HEADERS};
 use snp_abi::vmsa::SevFeatures;
 
 /// A host's loader.
@@ -41,8 +42,8 @@ pub struct Host {
 /// The header types that a loader knows; any other ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Headers {
-    /// The common ones and these.
-    Known(&'static [Type]),
+    /// These.
+    Known(&'static [u32]),
     /// Its source cannot be read.
     Undocumented,
 }
@@ -60,45 +61,15 @@ pub enum VmsaRule {
     InMemory,
 }
 
-/// What every loader knows whose source can be read.
-const COMMON: &[Type] = &[
-    Type::IGVM_VHT_SUPPORTED_PLATFORM,
-    Type::IGVM_VHT_GUEST_POLICY,
-    Type::IGVM_VHT_PARAMETER_AREA,
-    Type::IGVM_VHT_PAGE_DATA,
-    Type::IGVM_VHT_PARAMETER_INSERT,
-    Type::IGVM_VHT_VP_CONTEXT,
-    Type::IGVM_VHT_REQUIRED_MEMORY,
-    Type::IGVM_VHT_VP_COUNT_PARAMETER,
-    Type::IGVM_VHT_SNP_ID_BLOCK,
-    Type::IGVM_VHT_MEMORY_MAP,
-];
-/// QEMU backends/igvm.c:128.
-const QEMU_10: &[Type] = &[Type::IGVM_VHT_ENVIRONMENT_INFO_PARAMETER];
-/// QEMU 11 backends/igvm.c:131.
-const QEMU_11: &[Type] = &[Type::IGVM_VHT_ENVIRONMENT_INFO_PARAMETER, Type::IGVM_VHT_MADT];
-/// Planes: COCONUT's images have a device tree parameter.
-const QEMU_SVSM: &[Type] =
-    &[Type::IGVM_VHT_ENVIRONMENT_INFO_PARAMETER, Type::IGVM_VHT_MADT, Type::IGVM_VHT_DEVICE_TREE];
-/// CH vmm/src/igvm/igvm_loader.rs: everything else is `todo!()`.
-const CLOUD_HYPERVISOR: &[Type] = &[Type::IGVM_VHT_COMMAND_LINE];
-/// OV openvmm_core, the IGVM loader.
-const OPENVMM: &[Type] = &[
-    Type::IGVM_VHT_ENVIRONMENT_INFO_PARAMETER,
-    Type::IGVM_VHT_MADT,
-    Type::IGVM_VHT_DEVICE_TREE,
-    Type::IGVM_VHT_COMMAND_LINE,
-    Type::IGVM_VHT_MMIO_RANGES,
-    Type::IGVM_VHT_SRAT,
-    Type::IGVM_VHT_SLIT,
-    Type::IGVM_VHT_PPTT,
+/// CH vmm/src/igvm/igvm_loader.rs: platform, policy, area, page, insert, context, required memory, count, ID block, memory map, command
+/// line; everything else is `todo!()`.
+const CLOUD_HYPERVISOR: &[u32] = &[0x1, 0x101, 0x301, 0x302, 0x303, 0x304, 0x305, 0x307, 0x30b, 0x30c, 0x30e];
+/// OV openvmm_core: those and SRAT, MADT, MMIO ranges, SLIT, PPTT, device tree and environment.
+const OPENVMM: &[u32] = &[
+    0x1, 0x101, 0x301, 0x302, 0x303, 0x304, 0x305, 0x307, 0x308, 0x309, 0x30a, 0x30b, 0x30c, 0x30e, 0x30f,
+    0x310, 0x312, 0x313,
 ];
 
-/// What KVM can be told to activate (Linux 7.3 arch/x86/kvm/svm/sev.c:3270).
-const MAINLINE_FEATURES: SevFeatures =
-    SevFeatures::SNP_ACTIVE.union(SevFeatures::DEBUG_SWAP).union(SevFeatures::SECURE_TSC);
-/// Planes 56: a module parameter that is on by default.
-const PLANES_FEATURES: SevFeatures = MAINLINE_FEATURES.union(SevFeatures::RESTRICTED_INJECTION);
 /// Hyper-V: addresses below a boundary are private, whatever the C-bit says (CS).
 const HYPER_V_BOUNDARY: u64 = 1 << 46;
 /// Vanadium: 2 GiB below 8 TiB (COCONUT's pull request 447).
@@ -108,14 +79,14 @@ const VANADIUM_REGION: (u64, u64) = (0x7FF_8000_0000, 0x800_0000_0000);
 pub const QEMU_MAINLINE: Host = Host {
     name: "qemu-11",
     title: "QEMU 11 on a mainline kernel",
-    headers: Headers::Known(QEMU_11),
+    headers: Headers::Known(loader::QEMU_MAINLINE.headers),
     vmsa: VmsaRule::OfKvm,
-    sev_features: MAINLINE_FEATURES,
+    sev_features: loader::QEMU_MAINLINE.sev_features,
     needed_features: SevFeatures::SNP_ACTIVE,
     has_kvm_registers: true,
     shared_boundary: 0,
     has_qemu_queue: true,
-    takes_policy_from_command_line: true,
+    takes_policy_from_command_line: loader::QEMU_MAINLINE.policy_by_command_line,
     needs_id_block: false,
     region: None,
     has_lower_levels: false,
@@ -137,24 +108,24 @@ pub const HOSTS: &[Host] = &[
     Host {
         name: "qemu-10.2",
         title: "QEMU 10.2 on a mainline kernel",
-        headers: Headers::Known(QEMU_10),
+        headers: Headers::Known(QEMU_10_HEADERS),
         ..QEMU_MAINLINE
     },
     QEMU_MAINLINE,
     Host {
         name: "kvm-planes",
         title: "QEMU 11.1 and KVM with planes (svsm-v7.2)",
-        headers: Headers::Known(QEMU_SVSM),
+        headers: Headers::Known(loader::QEMU_PLANES.headers),
         vmsa: VmsaRule::OfKvmOrInMemory,
-        sev_features: PLANES_FEATURES,
+        sev_features: loader::QEMU_PLANES.sev_features,
         has_lower_levels: true,
         ..QEMU_MAINLINE
     },
     Host {
         name: "kvm-coconut",
         title: "COCONUT's older QEMU and kernel",
-        headers: Headers::Known(QEMU_SVSM),
-        sev_features: PLANES_FEATURES,
+        headers: Headers::Known(loader::QEMU_FORK.headers),
+        sev_features: loader::QEMU_FORK.sev_features,
         has_lower_levels: true,
         ..QEMU_MAINLINE
     },
@@ -210,8 +181,8 @@ impl Headers {
     /// Whether the loader knows a type; `None` where nobody can say.
     #[must_use]
     pub fn knows(self, kind: u32) -> Option<bool> {
-        let Self::Known(more) = self else { return None };
-        Some(COMMON.iter().chain(more).any(|known| known.0 == kind))
+        let Self::Known(types) = self else { return None };
+        Some(types.contains(&kind))
     }
 }
 

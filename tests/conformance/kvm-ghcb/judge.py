@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import os
 import pathlib
+import random
 import struct
 import subprocess
 import sys
@@ -283,6 +284,58 @@ def batched(program):
     assert (header, first & 0xFFF, second & 0xFFF) == (2, 1, 1), (header, hex(first), hex(second))
 
 
+# --- Our machine --------------------------------------------------------------------------------------------------------
+
+
+def msr_values(seed, count):
+    """Values of the MSR: each code of the protocol and its neighbours, with much and with little in the other bits."""
+    dice = random.Random(seed)
+    codes = [2, 4, 6, 0x10, 0x12, 0x14, 0x16, 0x80, 0x100, 0x1, 0x3, 0x5, 0x11, 0x15, 0x17, 0x81, 0xFFF]
+    fixed = [code | rest for code in codes for rest in (0, 1 << 12, 1 << 52, 2 << 52, 1 << 32, 2 << 32, 5 << 32, 1 << 63)]
+    for _ in range(count):
+        code = dice.choice(codes) if dice.random() < 0.9 else dice.randrange(1, 0x1000)
+        bits = dice.choice([dice.getrandbits(52), dice.getrandbits(12), 1 << dice.randrange(52), dice.getrandbits(52) & 0xF_F000_0000_07FF])
+        fixed.append(code | bits << 12)
+    return fixed
+
+
+def judge_model(check, program, model, seed=1, count=20000):
+    """The same values for KVM and for our machine as the profile kvm-mainline plays it, each in a VM of its own."""
+    values = msr_values(seed, count)
+    run = subprocess.run([model, "kvm-mainline"], input="".join(f"{value:#x}\n" for value in values), capture_output=True, text=True)
+    ours = run.stdout.splitlines()
+    vm = Vm(program)
+    for value in values:
+        vm.msr(value)
+    theirs = ["terminate" if answer.result == 0 else "end" if answer.result < 0 else hex(answer.msr) for answer in vm.answers()]
+    by_code = {}
+    for value, our, their in zip(values, ours, theirs, strict=True):
+        by_code.setdefault(code_name(value), []).append((value, our, their))
+    for name, rows in sorted(by_code.items()):
+
+        def same(rows=rows):
+            wrong = [row for row in rows if row[1] != row[2]]
+            assert not wrong, f"{len(wrong)} of {len(rows)} differ; to {wrong[0][0]:#x} ours is {wrong[0][1]}, KVM's {wrong[0][2]}"
+
+        check(f"our machine answers as KVM: {name}", same)
+
+
+def code_name(value):
+    """What a request is called."""
+    names = {
+        0x002: "SEV information",
+        0x004: "CPUID",
+        0x006: "AP reset hold",
+        0x010: "preferred page",
+        0x012: "registration",
+        0x014: "page state change",
+        0x016: "run a VMPL",
+        0x080: "features",
+        0x100: "termination",
+    }
+    return names.get(value & 0xFFF, "codes that are no requests")
+
+
 # --- Recordings ---------------------------------------------------------------------------------------------------------
 
 
@@ -313,6 +366,7 @@ def first_difference(ours, theirs):
 def main():
     """Judges with the newest Linux that can be had."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=pathlib.Path, help="the program msr_answers of our machine's model")
     parser.add_argument("--replay", type=pathlib.Path, action="append", default=[], help="a recording")
     arguments = parser.parse_args()
     results = []
@@ -332,6 +386,8 @@ def main():
         program = build.build(source)
         judge_msr(check, program)
         judge_page(check, program)
+        if arguments.model:
+            judge_model(check, program, arguments.model)
         for recording in arguments.replay:
             replay(check, program, recording)
         good = sum(row[0] == "passed" for row in results)

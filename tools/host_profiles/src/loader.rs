@@ -49,7 +49,7 @@ const MAINLINE_FEATURES: SevFeatures =
     SevFeatures::SNP_ACTIVE.union(SevFeatures::DEBUG_SWAP).union(SevFeatures::SECURE_TSC);
 
 /// QEMU 11 on mainline KVM.
-pub(crate) const QEMU_MAINLINE: Loader = Loader {
+pub const QEMU_MAINLINE: Loader = Loader {
     headers: QEMU_11_HEADERS,
     sev_features: MAINLINE_FEATURES,
     vmsas: LaunchedVmsas::OfEveryVcpu,
@@ -59,7 +59,7 @@ pub(crate) const QEMU_MAINLINE: Loader = Loader {
 };
 
 /// The QEMU of svsm-v7.2 (planes 56: restricted injection, a module parameter that is on by default).
-pub(crate) const QEMU_PLANES: Loader = Loader {
+pub const QEMU_PLANES: Loader = Loader {
     headers: QEMU_SVSM_HEADERS,
     sev_features: MAINLINE_FEATURES.union(SevFeatures::RESTRICTED_INJECTION),
     vmsas: LaunchedVmsas::ByAddress,
@@ -67,7 +67,7 @@ pub(crate) const QEMU_PLANES: Loader = Loader {
 };
 
 /// COCONUT's older QEMU.
-pub(crate) const QEMU_FORK: Loader = Loader { vmsas: LaunchedVmsas::OfTheFirstVcpu, ..QEMU_PLANES };
+pub const QEMU_FORK: Loader = Loader { vmsas: LaunchedVmsas::OfTheFirstVcpu, ..QEMU_PLANES };
 
 /// The forgiving machine.
 pub(crate) const PLAIN: Loader =

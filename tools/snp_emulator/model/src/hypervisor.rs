@@ -39,6 +39,8 @@ pub enum MsrOutcome {
 
 /// So many requests in a row that the host does not know are no probing any more.
 const MOST_UNKNOWN_REQUESTS: u32 = 1000;
+/// Bits of a CPUID request that mean nothing and that KVM's answer keeps: it replaces value and code only (sev.c:4364).
+const KVM_KEEPS_OF_CPUID: u64 = 0x3fff_f000;
 /// Bit 63: how KVM says that a page state change failed (sev.c:3784).
 const KVM_PAGE_STATE_ERROR: u32 = 1 << 31;
 
@@ -75,12 +77,14 @@ impl Machine {
         };
         self.vcpus[vcpu].unknown_requests = 0;
         let mut changed = None;
+        let mut kept = 0;
         let response = match request {
             Request::UseGhcb { address } => return MsrOutcome::Page(address),
             Request::Terminate(reason) => return MsrOutcome::Terminated(reason),
             Request::SevInformation => sev_information(),
             Request::Cpuid { function, register } => {
                 let registers = cpuid(CpuidQuery { leaf: function, subleaf: 0 });
+                kept = if follows_kvm { value & KVM_KEEPS_OF_CPUID } else { 0 };
                 Response::Cpuid { value: pick(registers, register), register }
             }
             Request::ApResetHold => {
@@ -126,7 +130,7 @@ impl Machine {
             }
             Request::HypervisorFeatures => Response::HypervisorFeatures(self.configuration.contract.features),
         };
-        self.vcpus[vcpu].channel().msr = response.encode();
+        self.vcpus[vcpu].channel().msr = response.encode() | kept;
         MsrOutcome::Answered(changed)
     }
 

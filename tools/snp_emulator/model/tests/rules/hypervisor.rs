@@ -49,6 +49,12 @@ fn cpuid_gives_the_register_that_was_asked_for() {
 }
 
 #[test]
+fn kvm_keeps_the_bits_of_a_cpuid_request_that_mean_nothing() {
+    let request = 0x40 << 32 | 0x12_3000 | 4;
+    assert_eq!(answer(&mut Vm::on(Host::KvmMainline), request), 0x40 << 32 | 0x12_3000 | 5);
+}
+
+#[test]
 fn the_host_has_no_preferred_ghcb() {
     assert_eq!(answer(&mut Vm::new(), 0x010), !0xfff | 0x011);
 }
