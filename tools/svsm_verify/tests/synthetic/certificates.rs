@@ -12,17 +12,21 @@ use p384::ecdsa::SigningKey;
 use rand_core::UnwrapErr;
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pss::SigningKey as PssKey;
+use rsa::signature::{RandomizedSigner, SignatureEncoding};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::Sha384;
 use svsm_verify::certificates::Certificate;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder};
-use x509_cert::certificate::TbsCertificate;
+use x509_cert::certificate::{Rfc5280, TbsCertificate, Version};
+use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
-use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
+use x509_cert::spki::{
+    AlgorithmIdentifier, DynSignatureAlgorithmIdentifier, SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
+};
 use x509_cert::time::{Time, Validity};
 
 /// The processor of a test.
@@ -82,6 +86,17 @@ impl Endorsement {
         KEY.get_or_init(|| SigningKey::from_slice(&[0x5A; 48]).unwrap())
     }
 
+    fn public(&self) -> SubjectPublicKeyInfoOwned {
+        let point = self.key().verifying_key().to_sec1_point(false);
+        SubjectPublicKeyInfoOwned {
+            algorithm: AlgorithmIdentifier {
+                oid: ObjectIdentifier::new_unwrap("1.2.840.10045.2.1"),
+                parameters: Some(Any::from(ObjectIdentifier::new_unwrap("1.3.132.0.34"))),
+            },
+            subject_public_key: BitString::from_bytes(point.as_bytes()).unwrap(),
+        }
+    }
+
     fn extensions(&self) -> Vec<Extension> {
         let number = |number: u8| number.to_der().unwrap();
         let text = |text: &str| Ia5String::new(text).unwrap().to_der().unwrap();
@@ -109,6 +124,18 @@ pub struct Authority {
     pub intermediate: Certificate,
     intermediate_key: PssKey<Sha384>,
     intermediate_name: Name,
+    root_key: PssKey<Sha384>,
+    root_name: Name,
+}
+
+/// What a test's revocation list says.
+pub struct List {
+    /// Serial numbers; every certificate here has 1.
+    pub revoked: Vec<u32>,
+    pub this_update: Duration,
+    pub next_update: Option<Duration>,
+    /// Has an extension that nobody understands, and must.
+    pub has_critical_extension: bool,
 }
 
 impl Authority {
@@ -157,7 +184,53 @@ impl Authority {
             intermediate: sign(&intermediate_name, &intermediate_key, may_sign),
             intermediate_key,
             intermediate_name,
+            root_key,
+            root_name,
         }
+    }
+
+    /// A revocation list of the root's, in DER.
+    pub fn revoke(&self, list: &List) -> Vec<u8> {
+        let revoked = list.revoked.iter().map(|serial| RevokedCert {
+            serial_number: SerialNumber::from(*serial),
+            revocation_date: time(list.this_update),
+            crl_entry_extensions: None,
+        });
+        let critical = list.has_critical_extension.then(|| vec![extension("1.2.3.4", true, &[5, 0])]);
+        let tbs = TbsCertList::<Rfc5280> {
+            version: Version::V2,
+            signature: self.root_key.signature_algorithm_identifier().unwrap(),
+            issuer: self.root_name.clone(),
+            this_update: time(list.this_update),
+            next_update: list.next_update.map(time),
+            revoked_certificates: Some(revoked.collect()),
+            crl_extensions: critical,
+        };
+        let signature = self.root_key.sign_with_rng(&mut UnwrapErr(SysRng), &tbs.to_der().unwrap());
+        let signature_algorithm = tbs.signature.clone();
+        let signature = BitString::from_bytes(&signature.to_vec()).unwrap();
+        CertificateList::<Rfc5280> { tbs_cert_list: tbs, signature_algorithm, signature }.to_der().unwrap()
+    }
+
+    /// A certificate for a report key by the root itself, without an intermediate.
+    pub fn certify_by_root(&self, endorsement: &Endorsement) -> Certificate {
+        let extensions = endorsement.extensions();
+        let shape = Shape { issuer: self.root_name.clone(), subject: name("SEV-VCEK"), extensions };
+        certificate(shape, endorsement.public(), endorsement.not_after, &self.root_key)
+    }
+
+    /// A certificate for a report key with one more extension.
+    pub fn certify_with(
+        &self,
+        endorsement: &Endorsement,
+        oid: &str,
+        critical: bool,
+        value: &[u8],
+    ) -> Certificate {
+        let mut extensions = endorsement.extensions();
+        extensions.push(extension(oid, critical, value));
+        let shape = Shape { issuer: self.intermediate_name.clone(), subject: name("SEV-VCEK"), extensions };
+        certificate(shape, endorsement.public(), endorsement.not_after, &self.intermediate_key)
     }
 
     /// The certificate for a report key.
@@ -165,15 +238,7 @@ impl Authority {
         let subject = name(if endorsement.chip.is_some() { "SEV-VCEK" } else { "SEV-VLEK" });
         let shape =
             Shape { issuer: self.intermediate_name.clone(), subject, extensions: endorsement.extensions() };
-        let point = endorsement.key().verifying_key().to_sec1_point(false);
-        let key = SubjectPublicKeyInfoOwned {
-            algorithm: AlgorithmIdentifier {
-                oid: ObjectIdentifier::new_unwrap("1.2.840.10045.2.1"),
-                parameters: Some(Any::from(ObjectIdentifier::new_unwrap("1.3.132.0.34"))),
-            },
-            subject_public_key: BitString::from_bytes(point.as_bytes()).unwrap(),
-        };
-        certificate(shape, key, endorsement.not_after, &self.intermediate_key)
+        certificate(shape, endorsement.public(), endorsement.not_after, &self.intermediate_key)
     }
 }
 
@@ -209,11 +274,14 @@ fn certificate(
     not_after: Duration,
     signer: &PssKey<Sha384>,
 ) -> Certificate {
-    let time = |since: Duration| Time::UtcTime(UtcTime::from_unix_duration(since).unwrap());
     let validity = Validity::new(time(Duration::from_secs(1_600_000_000)), time(not_after));
     let builder = CertificateBuilder::new(shape, SerialNumber::from(1_u32), validity, key).unwrap();
     let built = builder.build_with_rng::<_, rsa::pss::Signature, _>(signer, &mut UnwrapErr(SysRng)).unwrap();
     Certificate::from_der(&built.to_der().unwrap()).unwrap()
+}
+
+fn time(since: Duration) -> Time {
+    Time::UtcTime(UtcTime::from_unix_duration(since).unwrap())
 }
 
 fn extension(oid: &str, critical: bool, value: &[u8]) -> Extension {
