@@ -4,7 +4,8 @@ use crate::tokens::{self, Findings};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Block, Ident, ImplItemFn, Item, ItemFn, ItemImpl, ItemMod, Meta, Signature, TraitItemFn,
+    Attribute, Block, Ident, ImplItemFn, Item, ItemFn, ItemImpl, ItemMod, ItemUse, Meta, Path, Signature,
+    TraitItemFn, UseTree, Visibility,
 };
 
 /// The mark, in one of the first lines, that makes a whole file a table.
@@ -39,6 +40,29 @@ pub struct Module {
     pub is_test: bool,
 }
 
+/// A path that names something elsewhere: of a `use`, or in code.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// Its names, from `crate`, `super`, `self` or a module on.
+    pub segments: Vec<String>,
+    /// The modules of this file that it stands in, outermost first.
+    pub inside: Vec<String>,
+    /// The line of the path.
+    pub line: usize,
+    /// Whether it is a `pub use`, which gives the name to others.
+    pub is_passed_on: bool,
+    /// The name that it is given here, where that is not the last of its own.
+    pub renamed: Option<String>,
+}
+
+impl Import {
+    /// Whether it gives `name` to others.
+    pub fn passes_on(&self, name: &str) -> bool {
+        let own = self.renamed.as_deref().or(self.segments.last().map(String::as_str));
+        self.is_passed_on && own == Some(name)
+    }
+}
+
 /// A Rust source file.
 #[derive(Debug)]
 pub struct Source {
@@ -56,6 +80,8 @@ pub struct Source {
     pub functions: Vec<Function>,
     /// All modules, in the order of the file.
     pub modules: Vec<Module>,
+    /// All paths of two names or more, tests apart.
+    pub imports: Vec<Import>,
     /// The paths of the file's own `#![..]` attributes without arguments, such as `no_std`.
     pub inner_words: Vec<String>,
     /// What the tokens say.
@@ -82,6 +108,7 @@ impl Source {
             is_test: false,
             functions: outline.functions,
             modules: outline.modules,
+            imports: outline.imports,
             inner_words: file.attrs.iter().filter_map(word_of).collect(),
             findings: tokens::read(stream),
         })
@@ -127,6 +154,8 @@ fn requires_test(condition: &Meta) -> bool {
 struct Outline {
     functions: Vec<Function>,
     modules: Vec<Module>,
+    imports: Vec<Import>,
+    inside: Vec<String>,
     table_lines: usize,
     in_test: bool,
 }
@@ -146,6 +175,41 @@ impl Outline {
     fn module(&mut self, name: &Ident, is_in_other_file: bool, is_test: bool) {
         let line = name.span().start().line;
         self.modules.push(Module { name: name.to_string(), line, is_in_other_file, is_test });
+    }
+
+    fn import(&mut self, segments: Vec<String>, line: usize, is_passed_on: bool, renamed: Option<String>) {
+        if !self.in_test && !segments.is_empty() {
+            let inside = self.inside.clone();
+            self.imports.push(Import { segments, inside, line, is_passed_on, renamed });
+        }
+    }
+
+    /// Takes a tree of `use` apart into its paths.
+    fn tree(&mut self, tree: &UseTree, mut before: Vec<String>, is_passed_on: bool) {
+        match tree {
+            UseTree::Path(path) => {
+                before.push(path.ident.to_string());
+                self.tree(&path.tree, before, is_passed_on);
+            }
+            UseTree::Name(name) => {
+                // `use a::{self}` names `a`.
+                if name.ident != "self" {
+                    before.push(name.ident.to_string());
+                }
+                self.import(before, name.ident.span().start().line, is_passed_on, None);
+            }
+            UseTree::Rename(rename) => {
+                before.push(rename.ident.to_string());
+                let line = rename.ident.span().start().line;
+                self.import(before, line, is_passed_on, Some(rename.rename.to_string()));
+            }
+            UseTree::Glob(glob) => self.import(before, glob.star_token.span.start().line, false, None),
+            UseTree::Group(group) => {
+                for tree in &group.items {
+                    self.tree(tree, before.clone(), is_passed_on);
+                }
+            }
+        }
     }
 
     /// Walks further with `in_test` set where `attributes` say so.
@@ -168,8 +232,26 @@ impl<'ast> Visit<'ast> for Outline {
 
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         self.module(&item.ident, item.content.is_none(), self.in_test || marks_test(&item.attrs));
+        self.inside.push(item.ident.to_string());
         self.within(&item.attrs, |outline| visit::visit_item_mod(outline, item));
+        self.inside.pop();
     }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        let is_passed_on = !matches!(item.vis, Visibility::Inherited);
+        self.within(&item.attrs, |outline| outline.tree(&item.tree, Vec::new(), is_passed_on));
+    }
+
+    fn visit_path(&mut self, path: &'ast Path) {
+        if path.segments.len() > 1 {
+            let segments = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            self.import(segments, path.span().start().line, false, None);
+        }
+        visit::visit_path(self, path);
+    }
+
+    // A visibility names a module that may look in, and imports nothing from it.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_item_impl(&mut self, item: &'ast ItemImpl) {
         self.within(&item.attrs, |outline| visit::visit_item_impl(outline, item));

@@ -3,6 +3,7 @@
 mod crate_attributes;
 mod decisions;
 mod dependency_edges;
+mod import_circles;
 mod licences;
 mod names;
 mod opening_docs;
@@ -45,6 +46,11 @@ pub const RULES: &[Rule] = &[
         name: "dependency-edges",
         asks: "crates depend on each other only as the table of places allows",
         check: dependency_edges::check,
+    },
+    Rule {
+        name: "import-circles",
+        asks: "the files of a crate do not import each other in circles",
+        check: import_circles::check,
     },
     Rule {
         name: "licences",
