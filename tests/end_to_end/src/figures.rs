@@ -72,6 +72,7 @@ const TABLE: &[(&str, &str, Option<f64>)] = &[
     ("measured_pages_with_vtpm", "pages", None),
     ("vtpm_null_command_instructions", "instructions", None),
     ("vtpm_pcr_extend_instructions", "instructions", None),
+    ("vtpm_nv_write_instructions", "instructions", None),
     ("vtpm_quote_p256_instructions", "instructions", None),
     ("vtpm_ek_rsa2048_instructions", "instructions", None),
     ("attest_report_instructions", "instructions", None),
@@ -82,13 +83,15 @@ const TABLE: &[(&str, &str, Option<f64>)] = &[
 ///
 /// The key is the mean of several by the endorsement key's template with different unique fields, as the search for primes is
 /// long or short by chance. The report is one of the vTPM's alone, with certificates, after the endorsement key was made.
-fn vtpm_costs(machine: &Machine<'_>) -> io::Result<[f64; 5]> {
+fn vtpm_costs(machine: &Machine<'_>) -> io::Result<[f64; 6]> {
     let cost = |mode: &str, call| Ok::<f64, io::Error>(total(&machine.counted(mode, &[])?, call));
+    let writes = cost("tpm-nv-writes", VTPM_COMMAND)? - cost("tpm-nv-index", VTPM_COMMAND)?;
     let quotes = cost("tpm-quotes", VTPM_COMMAND)? - cost("tpm-no-quotes", VTPM_COMMAND)?;
     let reports = cost("reports", ATTEST_SINGLE_SERVICE)? - cost("one-report", ATTEST_SINGLE_SERVICE)?;
     Ok([
         cost("tpm-commands", VTPM_COMMAND)? / NULL_CALLS,
         cost("tpm-extends", VTPM_COMMAND)? / NULL_CALLS,
+        writes / NULL_CALLS,
         quotes / SIGNATURES,
         cost("tpm-rsa-keys", VTPM_COMMAND)? / RSA_KEYS,
         reports / SIGNATURES,
@@ -108,7 +111,7 @@ pub fn measure(built: &Built, logs: &Path) -> io::Result<Vec<Figure>> {
     let (image_bytes, measured_pages) = image_size(built, "vouchsafe-without-tpm")?;
     let with_tpm = Machine { built, logs, image: "payload" };
     let boot_with_tpm = with_tpm.counted("nothing", &["--memory", "256M"])?;
-    let [null_command, pcr_extend, quote, endorsement_key, report] = vtpm_costs(&with_tpm)?;
+    let [null_command, pcr_extend, nv_write, quote, endorsement_key, report] = vtpm_costs(&with_tpm)?;
     let (image_bytes_with_tpm, measured_pages_with_tpm) = image_size(built, "vouchsafe")?;
     let values = [
         boot_instructions(&boot)?,
@@ -127,6 +130,7 @@ pub fn measure(built: &Built, logs: &Path) -> io::Result<Vec<Figure>> {
         measured_pages_with_tpm,
         null_command,
         pcr_extend,
+        nv_write,
         quote,
         endorsement_key,
         report,

@@ -89,6 +89,25 @@ pub fn pcr_extend(pcr: u8, digest: &[u8; 32]) -> [u8; 65] {
     command
 }
 
+/// TPM2_NV_DefineSpace of 64 bytes that the owner reads and writes.
+pub const NV_DEFINE: [u8; 45] = [
+    0x80, 2, 0, 0, 0, 45, 0, 0, 1, 0x2a, 0x40, 0, 0, 1, // The owner.
+    0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0, // An empty password.
+    0, 0, 0, 14, 1, 0x80, 0, 1, 0, 0x0b, 0, 2, 0, 2, 0, 0, 0,
+    64, // No authorization value; the public area.
+];
+
+/// TPM2_NV_Write of these 64 bytes into that index.
+pub fn nv_write(data: &[u8; 64]) -> [u8; 99] {
+    let mut command = [0; 99];
+    command[..14].copy_from_slice(&[0x80, 2, 0, 0, 0, 99, 0, 0, 1, 0x37, 0x40, 0, 0, 1]);
+    command[14..18].copy_from_slice(&[1, 0x80, 0, 1]);
+    command[18..31].copy_from_slice(&[0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
+    command[31..33].copy_from_slice(&[0, 64]);
+    command[33..97].copy_from_slice(data);
+    command
+}
+
 /// The SHA-256 value of a PCR.
 pub fn pcr_value(pcr: u8) -> Option<[u8; 32]> {
     let mut command = [0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7e, 0, 0, 0, 1, 0, 0x0b, 3, 0, 0, 0];

@@ -6,7 +6,8 @@ use crate::ghcb;
 use crate::memory::fresh_page;
 use crate::svsm::{self, boot_calling_area, call, entry, list_next, pvalidate};
 use crate::tpm::{
-    GET_MANUFACTURER, create_attestation_key, create_rsa_key, flush_context, pcr_extend, quote, run_in,
+    GET_MANUFACTURER, NV_DEFINE, create_attestation_key, create_rsa_key, flush_context, nv_write, pcr_extend,
+    quote, run_in,
 };
 
 /// Null calls of a run, and entries of a PVALIDATE list.
@@ -42,6 +43,8 @@ pub fn run(what: &str, boot: &Boot) -> ! {
         }
         "tpm-commands" => tpm_commands(&GET_MANUFACTURER),
         "tpm-extends" => tpm_commands(&pcr_extend(16, &[0xab; 32])),
+        "tpm-nv-index" => nv_writes(0),
+        "tpm-nv-writes" => nv_writes(CALLS),
         "tpm-no-quotes" => quotes(0),
         "tpm-quotes" => quotes(SIGNATURES),
         "tpm-rsa-keys" => rsa_keys(),
@@ -69,6 +72,15 @@ fn tpm_commands(command: &[u8]) {
     let buffer = pages(1);
     for _ in 0..CALLS {
         tpm_command(buffer, command);
+    }
+}
+
+/// Writes other contents each time: the same again need not become durable.
+fn nv_writes(count: usize) {
+    let buffer = pages(1);
+    tpm_command(buffer, &NV_DEFINE);
+    for number in 0..count {
+        tpm_command(buffer, &nv_write(&[number as u8; 64]));
     }
 }
 
