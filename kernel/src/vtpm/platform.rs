@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use hardware::entropy::{Entropy, EntropyFailure};
 use hardware::{cpuid, instructions};
-use tpm::{CommitFailure, Platform, StateChange};
+use tpm::{BufferBytes, CommitFailure, Platform, StateChange};
 use zeroize::Zeroizing;
 
 /// Timing leaf of hypervisors: EAX is the frequency of the TSC in kHz.
@@ -79,6 +79,13 @@ impl Platform for TpmPlatform {
         let now = instructions::time_stamp() / self.kilohertz;
         self.latest = self.latest.max(now);
         self.latest
+    }
+
+    /// What a page holds of a command behind its request, locality and length, and of a response behind its length (SVSM
+    /// specification, vTPM protocol).
+    fn buffer_bytes(&self) -> BufferBytes {
+        const PAGE_BYTES: usize = 4096;
+        BufferBytes { command: PAGE_BYTES - 9, response: PAGE_BYTES - 4 }
     }
 
     /// State lives as long as the VM does; the memory that holds it is as durable as the VM.

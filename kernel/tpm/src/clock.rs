@@ -20,7 +20,8 @@ pub struct Clock {
     pub clear_count: u32,
     /// Counts TPM resets and never goes back: the nonce of contexts.
     pub total_reset_count: u64,
-    /// Changes when Time stops being comparable: a new one for each power-on.
+    /// Changes when Time stops being comparable: a new one for each power-on. It is made durable by TPM2_Startup, before anything
+    /// can be bound to it, so that none comes again while the state is kept.
     pub epoch: u32,
     /// Clock as it was made durable.
     pub durable_clock: u64,
@@ -32,7 +33,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Power-on: Time starts again.
+    /// Power-on: Time starts again, in another epoch.
     pub const fn power_on(&mut self, platform: u64) {
         self.time = 0;
         self.remainder = 0;

@@ -3,7 +3,6 @@
 //! A blob is encrypted and authenticated under the proof of its hierarchy; the authentication covers its sequence number, so
 //! that an old context of a session is not loaded again, and the count of resets, so that none survives one.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::crypto::hash::{Digest, HashAlgorithm, Hasher};
@@ -18,6 +17,7 @@ use crate::state::records::{put_option, read_option, read_secret};
 use crate::structures::buffers::DigestBuffer;
 use crate::structures::handles::{Handle, HandleKind, HandleType};
 use crate::structures::limits::{MAX_CONTEXT_DATA_BYTES, MAX_DIGEST_BYTES};
+use crate::undo::Shared;
 use crate::wire::{Marshal, Reader, Result, Secret, Unmarshal, equal_in_constant_time, put_sized};
 
 const HASH: HashAlgorithm = HashAlgorithm::Sha512;
@@ -126,9 +126,9 @@ pub fn put_loaded(loaded: &Loaded) -> Secret {
 pub fn read_loaded(saved_handle: Handle, contents: &Secret) -> Result<Loaded> {
     let mut reader = Reader::new(contents.as_bytes());
     if saved_handle == SAVED_SEQUENCE {
-        read_sequence(&mut reader).map(|sequence| Loaded::Sequence(Box::new(sequence)))
+        read_sequence(&mut reader).map(|sequence| Loaded::Sequence(Shared::new(sequence)))
     } else {
-        reader.read::<Object>().map(|object| Loaded::Object(Box::new(object)))
+        reader.read::<Object>().map(|object| Loaded::Object(Shared::new(object)))
     }
 }
 

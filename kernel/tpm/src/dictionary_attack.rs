@@ -12,6 +12,8 @@ pub struct DictionaryAttack {
     pub recovery_seconds: u32,
     pub lockout_recovery_seconds: u32,
     pub lockout_auth_enabled: bool,
+    /// Protected values were used since the last orderly shutdown.
+    pub in_use: bool,
     self_heal_since: u64,
     lockout_since: u64,
 }
@@ -24,6 +26,7 @@ impl Default for DictionaryAttack {
             recovery_seconds: 1000,
             lockout_recovery_seconds: 1000,
             lockout_auth_enabled: true,
+            in_use: false,
             self_heal_since: 0,
             lockout_since: 0,
         }
@@ -80,8 +83,12 @@ impl DictionaryAttack {
 
     /// A new power cycle: instants start again, and lockout without recovery time ends.
     ///
-    /// Failures are made durable with the response that reports them, so an unorderly shutdown hides none.
-    pub const fn start_up(&mut self) {
+    /// After an unorderly shutdown a failure counts, where protected values were used before it: the power cut may have hidden
+    /// one (Part 1, section on dictionary attack protection).
+    pub fn start_up(&mut self, was_orderly: bool) {
+        if core::mem::take(&mut self.in_use) && !was_orderly {
+            self.register_failure(false, 0);
+        }
         if self.lockout_recovery_seconds == 0 {
             self.lockout_auth_enabled = true;
         }
@@ -97,6 +104,7 @@ impl Marshal for DictionaryAttack {
         self.recovery_seconds.marshal(out);
         self.lockout_recovery_seconds.marshal(out);
         self.lockout_auth_enabled.marshal(out);
+        self.in_use.marshal(out);
     }
 }
 
@@ -108,6 +116,7 @@ impl Unmarshal for DictionaryAttack {
             recovery_seconds: reader.read()?,
             lockout_recovery_seconds: reader.read()?,
             lockout_auth_enabled: reader.read()?,
+            in_use: reader.read()?,
             self_heal_since: 0,
             lockout_since: 0,
         })

@@ -8,19 +8,26 @@ use crate::authorization::area::Area;
 use crate::authorization::checks::Subject;
 use crate::authorization::encryption::{Direction, transform};
 use crate::authorization::response::{AuditHashes, build, leaves_exclusive_audit};
-use crate::command::{self, Command, CommandCode, IN_FAILURE, KEYS, NO_SESSIONS, NV, Role, UNSAVES};
+use crate::command::{
+    self, Command, CommandCode, IN_FAILURE, KEYS, NO_SESSIONS, RESPONSE_HANDLE, Role, UNSAVES,
+};
 use crate::crypto::random::{Drbg, INSTANTIATE_BYTES, RESEED_BYTES};
 use crate::dispatch::handler;
 use crate::mode::{Mode, is_refused_when_read_only};
-use crate::platform::{Platform, StateChange};
+use crate::platform::Platform;
 use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::self_test::Failure;
 use crate::state::{Record, State};
+use crate::storage::Storage;
 use crate::structures::handles::Handle;
 use crate::structures::limits::{HANDLES_IN_A_COMMAND, MAX_COMMAND_BYTES};
-use crate::structures::tickets::tag;
+use crate::structures::tickets::{StartupType, tag};
 use crate::wire::{Marshal, Reader, Result, Secret};
+use zeroize::Zeroize;
+
+/// Tag, size, code.
+const HEADER_BYTES: usize = 10;
 
 /// What cannot be made without entropy or durable memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +40,11 @@ pub enum ManufactureError {
 
 /// A TPM with all its state.
 pub struct Tpm<P: Platform> {
-    platform: P,
+    storage: Storage<P>,
     state: State,
     mode: Mode,
-    /// Each record as it was last made durable.
-    durable: BTreeMap<Record, Secret>,
+    /// The response under way. It never grows, so that no copy of what it holds stays behind.
+    response: Vec<u8>,
     /// _TPM_Hash_Start came and _TPM_Hash_End did not yet.
     hash_sequence: Option<Vec<crate::crypto::hash::Hasher>>,
 }
@@ -58,24 +65,29 @@ impl<P: Platform> Tpm<P> {
     pub fn manufacture(mut platform: P) -> core::result::Result<Self, ManufactureError> {
         let mut entropy = Secret::zeroed(INSTANTIATE_BYTES);
         platform.entropy(entropy.as_mut_bytes()).map_err(|_| ManufactureError::Entropy)?;
-        let state = State::manufacture(Drbg::instantiate(entropy.as_bytes(), b"Vouchsafe TPM"));
+        let state = State::manufacture(
+            Drbg::instantiate(entropy.as_bytes(), b"Vouchsafe TPM"),
+            platform.buffer_bytes(),
+        );
         let mut tpm = Self::assemble(platform, state, BTreeMap::new());
-        tpm.commit().map_err(|_| ManufactureError::Commit)?;
+        tpm.storage.store(&mut tpm.state).map_err(|_| ManufactureError::Commit)?;
         tpm.power_on();
         Ok(tpm)
     }
 
-    pub(crate) const fn assemble(platform: P, state: State, durable: BTreeMap<Record, Secret>) -> Self {
-        Self { platform, state, mode: Mode::AwaitingStartup, durable, hash_sequence: None }
+    pub(crate) fn assemble(platform: P, state: State, durable: BTreeMap<Record, Secret>) -> Self {
+        let storage = Storage::new(platform, durable);
+        let response = Vec::with_capacity(state.buffers.response.max(MAX_COMMAND_BYTES));
+        Self { storage, state, mode: Mode::AwaitingStartup, response, hash_sequence: None }
     }
 
     pub(crate) const fn durable_records(&self) -> &BTreeMap<Record, Secret> {
-        &self.durable
+        self.storage.records()
     }
 
     /// _TPM_Init: power was applied, or the platform was reset. TPM2_Startup is awaited.
     pub fn power_on(&mut self) {
-        let now = self.platform.monotonic_milliseconds();
+        let now = self.storage.platform.monotonic_milliseconds();
         self.state.clock.power_on(now);
         self.hash_sequence = None;
         // What was measured before the last startup says nothing about this one.
@@ -87,38 +99,82 @@ impl<P: Platform> Tpm<P> {
 
     /// The platform.
     pub const fn platform(&self) -> &P {
-        &self.platform
+        &self.storage.platform
     }
 
     /// The platform, to be changed.
     pub const fn platform_mut(&mut self) -> &mut P {
-        &mut self.platform
+        &mut self.storage.platform
+    }
+
+    /// Puts the TPM into failure mode until the next power-on: its machine found that something is wrong with it.
+    pub fn fail(&mut self) {
+        self.state.failure = Some(Failure::Machine);
+        self.mode = Mode::Failed;
     }
 
     /// Carries a command out at a locality and writes its response; answers the response's length.
     ///
     /// A response that does not fit into `response` is cut off. Nothing that `command` holds can make this panic.
     pub fn execute(&mut self, locality: u8, command: &[u8], response: &mut [u8]) -> usize {
-        let answer = self.answer(locality, command);
-        let length = answer.len().min(response.len());
-        for (to, from) in response.iter_mut().zip(&answer) {
-            *to = *from;
-        }
-        length
-    }
-
-    fn answer(&mut self, locality: u8, command: &[u8]) -> Vec<u8> {
-        let now = self.platform.monotonic_milliseconds();
+        let now = self.storage.platform.monotonic_milliseconds();
         self.tick(now);
+        self.state.begin();
         let result = self.run(locality, command);
         if self.state.failure.is_some() {
             self.mode = Mode::Failed;
         }
-        // What a refused command changed on purpose, failed tries above all, is durable before its answer.
-        let committed = self.commit();
-        match (result, committed) {
-            (Ok(answer), Ok(())) => answer,
-            (Err(code), _) | (_, Err(code)) => failure(code),
+        match self.make_durable(result) {
+            // Nothing but TPM2_Startup succeeds before it.
+            Ok(()) if self.mode == Mode::AwaitingStartup => self.mode = Mode::Running,
+            Ok(()) => {}
+            Err(code) => self.refuse(code),
+        }
+        let length = self.response.len().min(response.len());
+        for (to, from) in response.iter_mut().zip(&self.response) {
+            *to = *from;
+        }
+        self.forget_response();
+        length
+    }
+
+    /// The end of each command: it is durable, or it did not happen.
+    ///
+    /// What changed before it, such as the clock, is made durable with it; a command that changes nothing durable itself does not
+    /// fail where that is refused.
+    fn make_durable(&mut self, result: Result<()>) -> Result<()> {
+        self.keep_saved_state_true();
+        let refused = self.storage.store(&mut self.state).is_err() && self.state.has_changed();
+        if refused && !self.state.failed_try {
+            self.state.undo();
+        }
+        self.state.end();
+        if refused { Err(ResponseCode::NV_UNAVAILABLE) } else { result }
+    }
+
+    /// The response is a header with a response code.
+    fn refuse(&mut self, code: ResponseCode) {
+        self.forget_response();
+        let tag = if code == ResponseCode::BAD_TAG { tag::RSP_COMMAND } else { tag::NO_SESSIONS };
+        tag.marshal(&mut self.response);
+        (HEADER_BYTES as u32).marshal(&mut self.response);
+        code.to_wire().marshal(&mut self.response);
+    }
+
+    /// Wipes the response, which may hold what was unsealed.
+    fn forget_response(&mut self) {
+        self.response.as_mut_slice().zeroize();
+        self.response.clear();
+    }
+
+    /// Whatever changed of what TPM2_Shutdown(STATE) saved ends the saved state: a resume must not bring the old values back.
+    fn keep_saved_state_true(&mut self) {
+        if self.mode == Mode::Running
+            && self.state.orderly == Some(StartupType::State)
+            && !self.state.is_marked(Record::Orderly)
+            && !self.storage.is_durable(Record::Orderly, &self.state.record(Record::Orderly))
+        {
+            self.state.invalidate_orderly();
         }
     }
 
@@ -133,7 +189,7 @@ impl<P: Platform> Tpm<P> {
         }
         if self.state.random.is_due_for_reseed() {
             let mut entropy = Secret::zeroed(RESEED_BYTES);
-            match self.platform.entropy(entropy.as_mut_bytes()) {
+            match self.storage.platform.entropy(entropy.as_mut_bytes()) {
                 Ok(()) => self.state.random.reseed(entropy.as_bytes(), &[]),
                 Err(_) => {
                     self.state.failure = Some(Failure::Entropy);
@@ -143,8 +199,8 @@ impl<P: Platform> Tpm<P> {
         }
     }
 
-    fn run(&mut self, locality: u8, bytes: &[u8]) -> Result<Vec<u8>> {
-        let (with_sessions, code, rest) = parse_header(bytes)?;
+    fn run(&mut self, locality: u8, bytes: &[u8]) -> Result<()> {
+        let (with_sessions, code, rest) = parse_header(bytes, self.state.buffers.command)?;
         let command = command::find(code);
         if self.mode == Mode::Failed
             && (with_sessions || !command.is_some_and(|command| command.has(IN_FAILURE)))
@@ -170,25 +226,14 @@ impl<P: Platform> Tpm<P> {
         if command.has(KEYS) {
             self.state.test_keys()?;
         }
-        let snapshot = command.has(NV).then(|| self.state.clone());
-        let answer = self.authorize_and_run(locality, &mut parsed)?;
+        self.authorize_and_run(locality, &mut parsed)?;
         if command.has(UNSAVES) {
             self.state.invalidate_orderly();
         }
-        if self.commit().is_err() {
-            // What was not made durable did not happen.
-            if let Some(before) = snapshot {
-                self.state = before;
-            }
-            return Err(ResponseCode::NV_UNAVAILABLE);
-        }
-        if command.code == CommandCode::Startup {
-            self.mode = Mode::Running;
-        }
-        Ok(answer)
+        Ok(())
     }
 
-    fn authorize_and_run(&mut self, locality: u8, parsed: &mut Parsed<'_>) -> Result<Vec<u8>> {
+    fn authorize_and_run(&mut self, locality: u8, parsed: &mut Parsed<'_>) -> Result<()> {
         let command = parsed.command;
         let count = command.handles.len();
         let handles = parsed.handles;
@@ -206,17 +251,25 @@ impl<P: Platform> Tpm<P> {
             return Err(ResponseCode::AUTH_MISSING);
         }
         let subject = Subject { command, handles, parameters: parsed.rest.rest(), locality };
-        subject.authorize(&mut self.state, &mut self.platform, &mut area)?;
+        subject.authorize(&mut self.state, &mut self.storage, &mut area)?;
         let audits = AuditHashes::before(&subject, &self.state, &area);
         self.decrypt(&area, parameters.as_mut_bytes())?;
-        let mut request = Request::new(&mut self.state, locality, parsed.handles, parameters.as_bytes());
+        let layout = Layout::of(command, parsed.with_sessions);
+        self.response.resize(layout.parameters_at, 0);
+        let response = &mut self.response;
+        let mut request =
+            Request::new(&mut self.state, locality, parsed.handles, parameters.as_bytes(), response);
         handler(command.code)(&mut request)?;
-        let response_handle = request.response_handle;
-        let mut response = core::mem::take(&mut request.response);
+        let handle = request.response_handle;
+        let answered = self.response.get_mut(layout.parameters_at..).unwrap_or_default();
+        let parameters_bytes = answered.len();
         let no_sessions = leaves_exclusive_audit(command);
-        let sessions = build(&mut self.state, command.code, no_sessions, &mut area, audits, &mut response)?;
-        let sessions = parsed.with_sessions.then_some(sessions.as_slice());
-        Ok(success(response_handle, &response, sessions))
+        let sessions = build(&mut self.state, command.code, no_sessions, &mut area, audits, answered)?;
+        if parsed.with_sessions {
+            self.response.extend_from_slice(&sessions);
+        }
+        layout.fill_in(&mut self.response, handle, parameters_bytes);
+        Ok(())
     }
 
     fn decrypt(&self, area: &Area, parameters: &mut [u8]) -> Result<()> {
@@ -227,40 +280,6 @@ impl<P: Platform> Tpm<P> {
         let auth = used.authorizes.map_or_else(Secret::new, |entity| self.state.auth_value(entity));
         transform(session, Direction::Decrypt, used.nonce_caller.as_bytes(), &auth, parameters)
             .map_err(|code| code.session(number))
-    }
-
-    /// Makes everything that was marked durable; what the platform refuses stays marked.
-    fn commit(&mut self) -> Result<()> {
-        if self.state.is_clean() {
-            return Ok(());
-        }
-        let dirty = self.state.take_dirty();
-        let records: Vec<(Record, Secret)> =
-            dirty.iter().map(|record| (*record, self.state.record(*record))).collect();
-        let changed = |(record, bytes): &&(Record, Secret)| match self.durable.get(record) {
-            Some(durable) => durable != bytes,
-            None => !bytes.is_empty(),
-        };
-        let changes: Vec<StateChange<'_>> = records
-            .iter()
-            .filter(changed)
-            .map(|(record, bytes)| StateChange { record: record.to_wire(), bytes: bytes.as_bytes() })
-            .collect();
-        if !changes.is_empty() && self.platform.commit(&changes).is_err() {
-            dirty.iter().for_each(|record| self.state.mark(*record));
-            return Err(ResponseCode::NV_UNAVAILABLE);
-        }
-        for (record, bytes) in records {
-            if record == Record::Clock {
-                self.state.clock.durable_clock = self.state.clock.clock;
-            }
-            if bytes.is_empty() {
-                self.durable.remove(&record);
-            } else {
-                self.durable.insert(record, bytes);
-            }
-        }
-        Ok(())
     }
 
     /// _TPM_Hash_Start: a dynamic root of trust begins to be measured.
@@ -284,6 +303,9 @@ impl<P: Platform> Tpm<P> {
             self.state.invalidate_orderly();
         }
         self.state.pcrs.measure_root_of_trust(hashers, started);
+        // Where this is refused, it is tried again with the next command, and no power cut brings the old state back: PCRs that a
+        // dynamic root of trust resets are never saved.
+        let _tried_again = self.storage.store(&mut self.state);
     }
 }
 
@@ -312,7 +334,7 @@ impl<'a> Parsed<'a> {
     }
 }
 
-fn parse_header(bytes: &[u8]) -> Result<(bool, u32, Reader<'_>)> {
+fn parse_header(bytes: &[u8], most: usize) -> Result<(bool, u32, Reader<'_>)> {
     let mut reader = Reader::new(bytes);
     let with_sessions = match reader.read::<u16>()? {
         tag::NO_SESSIONS => false,
@@ -320,34 +342,43 @@ fn parse_header(bytes: &[u8]) -> Result<(bool, u32, Reader<'_>)> {
         _ => return Err(ResponseCode::BAD_TAG),
     };
     let size = reader.read::<u32>()? as usize;
-    if size != bytes.len() || size > MAX_COMMAND_BYTES {
+    if size != bytes.len() || size > most {
         return Err(ResponseCode::COMMAND_SIZE);
     }
     let code = reader.read()?;
     Ok((with_sessions, code, reader))
 }
 
-fn failure(code: ResponseCode) -> Vec<u8> {
-    let tag = if code == ResponseCode::BAD_TAG { tag::RSP_COMMAND } else { tag::NO_SESSIONS };
-    let mut out = tag.to_bytes();
-    10_u32.marshal(&mut out);
-    code.to_wire().marshal(&mut out);
-    out
+/// Where the parts of a response are: header, handle, size of the parameters, parameters; sessions come last.
+struct Layout {
+    with_sessions: bool,
+    handle_bytes: usize,
+    parameters_at: usize,
 }
 
-fn success(handle: Option<Handle>, parameters: &[u8], sessions: Option<&[u8]>) -> Vec<u8> {
-    let mut body = Vec::new();
-    if let Some(handle) = handle {
-        handle.marshal(&mut body);
+impl Layout {
+    fn of(command: &Command, with_sessions: bool) -> Self {
+        let handle_bytes = if command.has(RESPONSE_HANDLE) { size_of::<u32>() } else { 0 };
+        let size_bytes = if with_sessions { size_of::<u32>() } else { 0 };
+        let parameters_at = HEADER_BYTES.saturating_add(handle_bytes).saturating_add(size_bytes);
+        Self { with_sessions, handle_bytes, parameters_at }
     }
-    if sessions.is_some() {
-        u32::try_from(parameters.len()).unwrap_or(u32::MAX).marshal(&mut body);
+
+    /// Writes everything in front of the parameters.
+    fn fill_in(&self, response: &mut [u8], handle: Option<Handle>, parameters_bytes: usize) {
+        let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let mut front = Vec::with_capacity(self.parameters_at);
+        if self.with_sessions { tag::SESSIONS } else { tag::NO_SESSIONS }.marshal(&mut front);
+        size(response.len()).marshal(&mut front);
+        0_u32.marshal(&mut front);
+        if self.handle_bytes != 0 {
+            handle.unwrap_or(Handle::UNASSIGNED).marshal(&mut front);
+        }
+        if self.with_sessions {
+            size(parameters_bytes).marshal(&mut front);
+        }
+        for (to, from) in response.iter_mut().zip(&front) {
+            *to = *from;
+        }
     }
-    body.extend_from_slice(parameters);
-    body.extend_from_slice(sessions.unwrap_or_default());
-    let mut out = if sessions.is_some() { tag::SESSIONS } else { tag::NO_SESSIONS }.to_bytes();
-    u32::try_from(body.len()).unwrap_or(u32::MAX).saturating_add(10).marshal(&mut out);
-    0_u32.marshal(&mut out);
-    out.extend_from_slice(&body);
-    out
 }

@@ -10,12 +10,13 @@ use alloc::vec::Vec;
 use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::crypto::random::{Drbg, INSTANTIATE_BYTES};
 use crate::engine::Tpm;
-use crate::platform::Platform;
+use crate::platform::{BufferBytes, Platform};
 use crate::state::{Record, State};
 use crate::wire::{Marshal, Reader, Secret, equal_in_constant_time};
 
 const MAGIC: [u8; 8] = *b"vouchTPM";
-const VERSION: u32 = 1;
+/// 2: dictionary attack protection says whether protected values were used, and Clock says which power cycle it is.
+const VERSION: u32 = 2;
 const CHECKSUM_BYTES: usize = 32;
 
 /// Why a state is not taken in.
@@ -25,6 +26,8 @@ pub enum StateError {
     NotAState,
     /// It was written by a newer version, whose number this is.
     NewerVersion(u32),
+    /// It was written by a version before the first release, whose number this is: what it lacks cannot be made up.
+    OlderVersion(u32),
     /// It ends too early, or is longer than it says.
     Truncated,
     /// Its checksum is wrong.
@@ -44,6 +47,12 @@ impl core::fmt::Display for StateError {
                 write!(
                     formatter,
                     "it is of version {version}, and {VERSION} is the newest that is known here"
+                )
+            }
+            Self::OlderVersion(version) => {
+                write!(
+                    formatter,
+                    "it is of version {version}, from before the first release, and {VERSION} is needed"
                 )
             }
             Self::Truncated => formatter.write_str("it was cut off, or something was appended"),
@@ -74,7 +83,7 @@ impl<P: Platform> Tpm<P> {
         let mut entropy = Secret::zeroed(INSTANTIATE_BYTES);
         platform.entropy(entropy.as_mut_bytes()).map_err(|_| StateError::Entropy)?;
         let random = Drbg::instantiate(entropy.as_bytes(), b"Vouchsafe TPM");
-        let (state, durable) = restore(random, records)?;
+        let (state, durable) = restore(random, platform.buffer_bytes(), records)?;
         let mut tpm = Self::assemble(platform, state, durable);
         tpm.power_on();
         Ok(tpm)
@@ -116,6 +125,9 @@ fn take_apart(blob: &[u8]) -> Result<Vec<(u32, Secret)>, StateError> {
     if version > VERSION {
         return Err(StateError::NewerVersion(version));
     }
+    if version < VERSION {
+        return Err(StateError::OlderVersion(version));
+    }
     let at = blob.len().checked_sub(CHECKSUM_BYTES).ok_or(StateError::Truncated)?;
     let (body, checksum) = blob.split_at_checked(at).ok_or(StateError::Truncated)?;
     let mut records = Vec::new();
@@ -141,10 +153,11 @@ fn read_records(reader: &mut Reader<'_>, records: &mut Vec<(u32, Secret)>) -> Op
 
 fn restore(
     random: Drbg,
+    buffers: BufferBytes,
     records: Vec<(u32, Secret)>,
 ) -> Result<(State, BTreeMap<Record, Secret>), StateError> {
-    let mut state = State::manufacture(random);
-    state.take_dirty();
+    let mut state = State::manufacture(random, buffers);
+    state.settle();
     let mut durable = BTreeMap::new();
     // Allocation of PCRs comes before what was saved of them: records are applied in the order of their numbers.
     let mut last = 0;

@@ -47,11 +47,13 @@ mod response_code;
 mod self_test;
 mod session;
 mod state;
+mod storage;
 mod structures;
+mod undo;
 mod wire;
 
 pub use command::command_name;
 pub use engine::{ManufactureError, Tpm};
 pub use exported_state::{StateError, assemble as assemble_state, records as state_records};
-pub use platform::{CommitFailure, EntropyFailure, Platform, StateChange};
+pub use platform::{BufferBytes, CommitFailure, EntropyFailure, Platform, StateChange};
 pub use response_code::ResponseCode;

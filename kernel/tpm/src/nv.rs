@@ -3,17 +3,16 @@
 //! What is here is in memory; [`State::mark`](crate::state::State::mark) names what has to become durable, and the engine
 //! commits it before the response leaves.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::crypto::hash::hash;
 use crate::object::Object;
 use crate::structures::attributes::NvAttributes;
 use crate::structures::buffers::Name;
-use crate::structures::handles::Handle;
-use crate::structures::limits::MAX_NV_USER_BYTES;
+use crate::structures::limits::{MAX_DIGEST_BYTES, MAX_NV_USER_BYTES};
 use crate::structures::nv::{NvPublic, NvType};
-use crate::wire::{Marshal, Reader, Result, Secret, Unmarshal, put_sized};
+use crate::undo::{Journaled, Weighed};
+use crate::wire::{Marshal, Reader, Result, Secret, Unmarshal};
 
 /// An index with its contents.
 #[derive(Debug, Clone)]
@@ -21,7 +20,7 @@ pub struct NvIndex {
     pub public: NvPublic,
     pub auth: Secret,
     /// As many bytes as the public area says.
-    pub data: Vec<u8>,
+    pub data: Secret,
 }
 
 impl NvIndex {
@@ -38,18 +37,18 @@ impl NvIndex {
 
     /// The contents of a counter, a bit field, or a PIN index as a number.
     pub fn number(&self) -> u64 {
-        Reader::new(&self.data).read().unwrap_or(0)
+        Reader::new(self.data.as_bytes()).read().unwrap_or(0)
     }
 
     /// pinCount and pinLimit of a PIN index.
     pub fn pin(&self) -> (u32, u32) {
-        let mut reader = Reader::new(&self.data);
+        let mut reader = Reader::new(self.data.as_bytes());
         (reader.read().unwrap_or(0), reader.read().unwrap_or(0))
     }
 
     /// Changes pinCount.
     pub fn set_pin_count(&mut self, count: u32) {
-        for (to, from) in self.data.iter_mut().zip(count.to_be_bytes()) {
+        for (to, from) in self.data.as_mut_bytes().iter_mut().zip(count.to_be_bytes()) {
             *to = from;
         }
     }
@@ -64,7 +63,7 @@ impl Marshal for NvIndex {
     fn marshal(&self, out: &mut Vec<u8>) {
         self.public.marshal(out);
         self.auth.marshal(out);
-        put_sized(out, &self.data);
+        self.data.marshal(out);
     }
 }
 
@@ -73,37 +72,73 @@ impl Unmarshal for NvIndex {
         Ok(Self {
             public: reader.read()?,
             auth: Secret::from(reader.sized(usize::from(u16::MAX))?),
-            data: reader.sized(usize::from(u16::MAX))?.to_vec(),
+            data: Secret::from(reader.sized(usize::from(u16::MAX))?),
         })
     }
 }
 
+/// What an index takes besides its contents: its place among the others, here and in durable memory.
+const OVERHEAD_BYTES: usize = 128;
+
+impl NvIndex {
+    /// What an index with this public area takes of the memory for indices.
+    pub fn needed_bytes(public: &NvPublic) -> usize {
+        // The authorization value may become as long as a digest.
+        let parts = [public.policy.len(), public.name_hash.digest_bytes(), usize::from(public.data_bytes)];
+        parts.iter().fold(OVERHEAD_BYTES, |sum, bytes| sum.saturating_add(*bytes))
+    }
+}
+
+impl Weighed for NvIndex {
+    fn weight(&self) -> usize {
+        Self::needed_bytes(&self.public)
+    }
+}
+
+impl Weighed for Object {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
 /// All indices and persistent objects, by handle.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct NvStore {
-    pub indices: BTreeMap<Handle, NvIndex>,
-    pub persistent: BTreeMap<Handle, Object>,
-    /// The greatest value that any deleted counter had: a new counter starts above it.
+    pub indices: Journaled<NvIndex>,
+    pub persistent: Journaled<Object>,
+    /// The greatest value that any counter has or had: a new one starts above it.
     pub max_counter: u64,
+    max_counter_before: u64,
 }
 
 impl NvStore {
-    /// What the indices take up, without their overhead.
-    pub fn used_bytes(&self) -> usize {
-        self.indices.values().fold(0, |sum, index| sum.saturating_add(usize::from(index.public.data_bytes)))
+    /// What is left for indices, each taking [`NvIndex::needed_bytes`].
+    pub const fn free_bytes(&self) -> usize {
+        MAX_NV_USER_BYTES.saturating_sub(self.indices.weight())
     }
 
-    /// Whether an index of `data_bytes` still fits.
-    pub fn has_room_for(&self, data_bytes: usize) -> bool {
-        self.used_bytes().saturating_add(data_bytes) <= MAX_NV_USER_BYTES
+    /// How many more counters can be defined.
+    pub fn free_counters(&self) -> usize {
+        const COUNTER_BYTES: usize = OVERHEAD_BYTES + 8 + MAX_DIGEST_BYTES;
+        self.free_bytes() / COUNTER_BYTES
     }
 
-    /// The greatest value that any counter has or had: a new one starts above it.
-    pub fn greatest_counter(&self) -> u64 {
-        let counters = self
-            .indices
-            .values()
-            .filter(|index| index.public.attributes.is(NvType::Counter) && index.has(NvAttributes::WRITTEN));
-        counters.map(NvIndex::number).max().unwrap_or(0).max(self.max_counter)
+    /// Notes the value of a counter.
+    pub fn note_counter(&mut self, value: u64) {
+        self.max_counter = self.max_counter.max(value);
+    }
+
+    /// What is now is what [`Self::undo`] comes back to.
+    pub fn begin(&mut self) {
+        self.indices.begin();
+        self.persistent.begin();
+        self.max_counter_before = self.max_counter;
+    }
+
+    /// Brings back what was there at [`Self::begin`].
+    pub fn undo(&mut self) {
+        self.indices.undo();
+        self.persistent.undo();
+        self.max_counter = self.max_counter_before;
     }
 }

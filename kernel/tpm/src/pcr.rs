@@ -8,6 +8,7 @@ use crate::hierarchy::Policy;
 use crate::structures::handles::Handle;
 use crate::structures::limits::PCR_COUNT;
 use crate::structures::pcr_selection::{PcrSelection, PcrSelectionList};
+use crate::undo::Shared;
 use crate::wire::Secret;
 
 /// The banks that can be allocated, in the order in which they are listed.
@@ -19,6 +20,8 @@ pub const AUTH_GROUP: core::ops::RangeInclusive<usize> = 20..=22;
 /// The PCR that TPM_PT_PCR_DRTM_RESET and the H-CRTM start from.
 pub const DRTM_PCR: usize = 17;
 pub const HCRTM_PCR: usize = 0;
+/// The locality of a dynamic root of trust.
+pub const DRTM_LOCALITY: u8 = 4;
 
 /// What the PC Client profile says of a PCR. Localities are bit fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub struct Bank {
 /// All PCRs.
 #[derive(Debug, Clone)]
 pub struct Pcrs {
-    pub banks: Vec<Bank>,
+    pub banks: [Shared<Bank>; BANKS.len()],
     pub update_counter: u32,
     /// The authorization value of the group; lost at TPM reset.
     pub auth: Secret,
@@ -77,15 +80,15 @@ pub struct Pcrs {
 
 impl Default for Pcrs {
     fn default() -> Self {
-        let bank = |hash: &HashAlgorithm| Bank {
-            allocation: match hash {
-                HashAlgorithm::Sha256 | HashAlgorithm::Sha384 => PcrSelection::all(*hash),
-                HashAlgorithm::Sha1 | HashAlgorithm::Sha512 => PcrSelection::none(*hash),
-            },
-            values: [[0; LONGEST_DIGEST_BYTES]; PCR_COUNT],
+        let bank = |hash: HashAlgorithm| {
+            let allocation = match hash {
+                HashAlgorithm::Sha256 | HashAlgorithm::Sha384 => PcrSelection::all(hash),
+                HashAlgorithm::Sha1 | HashAlgorithm::Sha512 => PcrSelection::none(hash),
+            };
+            Shared::new(Bank { allocation, values: [[0; LONGEST_DIGEST_BYTES]; PCR_COUNT] })
         };
         Self {
-            banks: BANKS.iter().map(bank).collect(),
+            banks: BANKS.map(bank),
             update_counter: 0,
             auth: Secret::new(),
             policy: Policy::default(),
@@ -142,13 +145,15 @@ impl Pcrs {
         }
     }
 
-    /// TPM reset or restart: the start values. With `keep_saved` the PCRs that Shutdown(STATE) saves keep theirs.
+    /// A power cycle: the start values, each a change of its PCR for policies that looked at it. With `keep_saved` the PCRs that
+    /// Shutdown(STATE) saves keep theirs.
     pub fn start_up(&mut self, keep_saved: bool, locality: u8) {
         for pcr in 0..PCR_COUNT {
             let measured = pcr == HCRTM_PCR && self.hcrtm_measured;
             let keep = measured || (keep_saved && attributes(pcr).saved);
             if !keep {
                 self.fill(pcr, if attributes(pcr).dynamic { 0xFF } else { 0x00 });
+                self.changed(pcr);
             }
         }
         if !keep_saved && !core::mem::take(&mut self.hcrtm_measured) {
@@ -226,14 +231,13 @@ pub const fn allows(localities: u8, locality: u8) -> bool {
 impl Pcrs {
     /// _TPM_Hash_End: after startup a dynamic root of trust, before it the H-CRTM.
     pub fn measure_root_of_trust(&mut self, hashers: Vec<Hasher>, started: bool) {
-        const HCRTM_LOCALITY: u8 = 4;
         let pcr = if started { DRTM_PCR } else { HCRTM_PCR };
         if started {
             for dynamic in (0..PCR_COUNT).filter(|pcr| attributes(*pcr).dynamic) {
                 self.reset(dynamic);
             }
         } else {
-            self.start_at_locality(HCRTM_LOCALITY);
+            self.start_at_locality(DRTM_LOCALITY);
             self.hcrtm_measured = true;
         }
         for (algorithm, hasher) in BANKS.into_iter().zip(hashers) {

@@ -1,5 +1,7 @@
 //! What the engine needs from whoever runs it.
 
+use crate::structures::limits::MAX_COMMAND_BYTES;
+
 /// A source of entropy that did not deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntropyFailure;
@@ -15,6 +17,15 @@ pub struct StateChange<'a> {
     pub record: u32,
     /// Its bytes; empty when it was removed.
     pub bytes: &'a [u8],
+}
+
+/// The sizes of the buffers for one command and one response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferBytes {
+    /// The longest command.
+    pub command: usize,
+    /// The longest response.
+    pub response: usize,
 }
 
 /// The machine around the TPM.
@@ -33,6 +44,11 @@ pub trait Platform {
     /// # Errors
     /// Nothing was made durable: the command answers TPM_RC_NV_UNAVAILABLE and has not happened.
     fn commit(&mut self, changes: &[StateChange<'_>]) -> Result<(), CommitFailure>;
+
+    /// What passes between the TPM and its callers: announced, and longer commands are refused.
+    fn buffer_bytes(&self) -> BufferBytes {
+        BufferBytes { command: MAX_COMMAND_BYTES, response: MAX_COMMAND_BYTES }
+    }
 
     /// Whether physical presence is asserted.
     fn physical_presence(&mut self) -> bool {

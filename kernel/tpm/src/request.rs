@@ -20,8 +20,8 @@ pub struct Request<'a> {
     taken: u32,
     /// The handle area of the response.
     pub response_handle: Option<Handle>,
-    /// The parameter area of the response.
-    pub response: Vec<u8>,
+    /// The response so far: its parameter area grows at the end.
+    pub response: &'a mut Vec<u8>,
 }
 
 impl<'a> Request<'a> {
@@ -30,6 +30,7 @@ impl<'a> Request<'a> {
         locality: u8,
         handles: [Handle; HANDLES_IN_A_COMMAND],
         parameters: &'a [u8],
+        response: &'a mut Vec<u8>,
     ) -> Self {
         Self {
             state,
@@ -38,7 +39,7 @@ impl<'a> Request<'a> {
             parameters: Reader::new(parameters),
             taken: 0,
             response_handle: None,
-            response: Vec::new(),
+            response,
         }
     }
 
@@ -65,11 +66,11 @@ impl<'a> Request<'a> {
 
     /// Appends a response parameter.
     pub fn answer(&mut self, parameter: &impl Marshal) {
-        parameter.marshal(&mut self.response);
+        parameter.marshal(self.response);
     }
 
     /// Appends a response parameter that is a TPM2B.
     pub fn answer_sized(&mut self, bytes: &[u8]) {
-        put_sized(&mut self.response, bytes);
+        put_sized(self.response, bytes);
     }
 }

@@ -15,6 +15,8 @@ pub enum Failure {
     EllipticCurve,
     /// The platform gave no entropy.
     Entropy,
+    /// The machine around the TPM says so.
+    Machine,
 }
 
 impl Failure {
@@ -26,6 +28,7 @@ impl Failure {
             Self::Symmetric => "aes",
             Self::EllipticCurve => "ecdsa",
             Self::Entropy => "entropy",
+            Self::Machine => "machine",
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Sessions: what is kept of them, and their slots. Part 1, section on sessions.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::crypto::hash::{Digest, HashAlgorithm};
@@ -9,6 +8,7 @@ use crate::structures::algorithms::SymmetricDefinition;
 use crate::structures::buffers::DigestBuffer;
 use crate::structures::handles::{Handle, HandleType};
 use crate::structures::limits::{ACTIVE_SESSIONS, LOADED_SESSIONS};
+use crate::undo::Shared;
 use crate::wire::{Marshal, Reader, Result, Secret};
 
 /// How far the context counter may run ahead of the oldest saved session: TPM_PT_CONTEXT_GAP_MAX.
@@ -129,7 +129,7 @@ impl Session {
 pub enum Slot {
     #[default]
     Free,
-    Loaded(Box<Session>),
+    Loaded(Shared<Session>),
     /// Its context was saved under this number of the context counter.
     Saved {
         context: u64,
@@ -209,7 +209,7 @@ impl Sessions {
         let first =
             if session.policy.is_some() { Handle::POLICY_SESSION_FIRST } else { Handle::HMAC_SESSION_FIRST };
         if let Some(slot) = self.slots.get_mut(at) {
-            *slot = Slot::Loaded(Box::new(session));
+            *slot = Slot::Loaded(Shared::new(session));
         }
         Ok(Handle(first.0 | u32::try_from(at).unwrap_or(0)))
     }

@@ -107,11 +107,15 @@ fn pcrs_policies_and_curves_are_reported() {
 fn limits_are_what_the_engine_promises() {
     let mut tpm = Driver::started();
     assert_eq!(property(&mut tpm, 0x100), 0x322E_3000);
-    for (number, value) in [(0x10E, 16), (0x110, 16), (0x111, 64), (0x117, 4096), (0x11E, 4096), (0x207, 16)]
+    for (number, value) in [(0x10E, 64), (0x110, 16), (0x111, 64), (0x117, 2048), (0x11E, 4096), (0x207, 64)]
     {
         assert_eq!(property(&mut tpm, number), value, "{number:#x}");
     }
-    assert_eq!(property(&mut tpm, 0x201), 0x0F, "all hierarchies are enabled; the start was not orderly");
+    assert_eq!(
+        property(&mut tpm, 0x201),
+        0x8000_000F,
+        "all hierarchies are enabled; a new TPM starts orderly"
+    );
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn an_orderly_shutdown_is_reported_and_counted() {
         let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
         (number(16), number(20), bytes[24])
     };
-    assert_eq!(counts(&mut tpm), (1, 0, 0));
+    assert_eq!(counts(&mut tpm), (1, 0, 1));
     tpm.command(0x145).u16(1).run().unwrap();
     tpm.tpm.power_on();
     tpm.command(0x144).u16(1).run().unwrap();

@@ -113,7 +113,7 @@ fn slots_run_out_with_their_own_codes() {
     let mut tpm = Driver::started();
     let first = primary(&mut tpm, OWNER, STORAGE);
     let context = save(&mut tpm, first);
-    for _ in 1..16 {
+    for _ in 1..64 {
         load(&mut tpm, &context).unwrap();
     }
     assert_eq!(load(&mut tpm, &context), Err(0x902));

@@ -90,7 +90,7 @@ fn each_fault_of_an_external_key_has_its_own_code() {
     assert_eq!(beyond, Err(0x095), "an octet too much");
     tpm.command(0x121).handle(PLATFORM).password(b"").u32(OWNER).u8(0).run().unwrap();
     assert_eq!(load_external(&mut tpm, b"", &ecc.public, OWNER), Err(0x3C5), "a disabled hierarchy");
-    for _ in 0..16 {
+    for _ in 0..64 {
         load_external(&mut tpm, b"", &ecc.public, NULL).unwrap();
     }
     assert_eq!(load_external(&mut tpm, b"", &ecc.public, NULL), Err(0x902), "no slot");

@@ -8,7 +8,7 @@ use driver::{CommandBuilder, Driver, sized};
 
 const TPM_RC_AUTH_TYPE: u32 = 0x124;
 const TPM_RC_AUTH_UNAVAILABLE: u32 = 0x12F;
-const TPM_RC_NO_RESULT: u32 = 0x154;
+const TPM_RC_KEY_OF_THE_FIRST_HANDLE: u32 = 0x19C;
 const TPM_RC_ECC_POINT_OF_THE_PUBLIC_AREA: u32 = 0x2E7;
 const TPM_RC_SCHEME_OF_THE_PUBLIC_AREA: u32 = 0x2D2;
 const PASSWORD: u32 = 0x4000_0009;
@@ -86,9 +86,13 @@ fn a_point_off_the_curve_is_refused_by_name_or_has_no_multiple() {
     assert_eq!(load_external(&mut tpm, &public), Err(TPM_RC_ECC_POINT_OF_THE_PUBLIC_AREA));
     public[2..4].copy_from_slice(&[0, 0x10]);
     let nameless = load_external(&mut tpm, &public).unwrap();
-    assert_eq!(tpm.command(0x163).handle(nameless).run(), Err(TPM_RC_NO_RESULT), "TPM2_ECDH_KeyGen");
+    assert_eq!(
+        tpm.command(0x163).handle(nameless).run(),
+        Err(TPM_RC_KEY_OF_THE_FIRST_HANDLE),
+        "TPM2_ECDH_KeyGen"
+    );
     let encrypt = tpm.command(0x199).handle(nameless).sized(b"message").bytes(&[0, 0x21, 0, 0x0B]);
-    assert_eq!(encrypt.run(), Err(TPM_RC_NO_RESULT), "TPM2_ECC_Encrypt");
+    assert_eq!(encrypt.run(), Err(TPM_RC_KEY_OF_THE_FIRST_HANDLE), "TPM2_ECC_Encrypt");
 }
 
 /// So TPM2_ECDH_ZGen never meets a decryption key with a scheme that is no exchange, which it would refuse by TPM_RC_SCHEME.

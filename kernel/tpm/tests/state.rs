@@ -54,8 +54,10 @@ fn a_state_with_a_changed_bit_is_refused_wherever_it_is() {
 #[test]
 fn a_state_of_a_newer_version_is_refused_by_its_number() {
     let mut blob = Driver::started().tpm.export_state();
-    blob[11] = 2;
-    assert_eq!(error(&blob), StateError::NewerVersion(2));
+    blob[11] = 3;
+    assert_eq!(error(&blob), StateError::NewerVersion(3));
+    blob[11] = 1;
+    assert_eq!(error(&blob), StateError::OlderVersion(1));
 }
 
 #[test]

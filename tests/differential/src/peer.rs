@@ -27,7 +27,7 @@ pub struct Ours {
 impl Ours {
     /// A new TPM whose entropy comes from a seed.
     pub fn new(seed: u64) -> Result<Self, platform::BuildError> {
-        let engine = platform::build(Source::seeded(&seed.to_be_bytes()), None)?;
+        let engine = platform::build(Source::seeded(&seed.to_be_bytes()), None, None)?;
         Ok(Self { engine: Box::new(engine) })
     }
 }

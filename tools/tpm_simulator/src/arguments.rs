@@ -3,6 +3,7 @@
 use clap::{Parser, ValueEnum};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use tpm_simulator::platform::Bank;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,8 +26,8 @@ Exit status:
 #[derive(Parser)]
 #[command(name = "tpm-simulator", version, about = "A TPM 2.0 on sockets", after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Port for commands; the next is for mssim's platform switches
-    #[arg(long, default_value_t = 2321, value_parser = clap::value_parser!(u16).range(1..=65532))]
+    /// Port for commands; the next is for mssim's platform switches. 0 takes free ones, which the program's first lines name
+    #[arg(long, default_value_t = 2321, value_parser = clap::value_parser!(u16).range(..=65532))]
     pub port: u16,
     /// Port of swtpm's control channel, with commands on the port before it [default: PORT + 3]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(2..))]
@@ -40,6 +41,9 @@ pub struct Arguments {
     /// Take all entropy from this file's bytes, so that runs repeat. Only for tests: the keys are no secrets
     #[arg(long, value_name = "FILE")]
     pub seed_from: Option<PathBuf>,
+    /// The banks of PCRs that a new TPM has [default: sha256,sha384]
+    #[arg(long, value_name = "BANKS", value_delimiter = ',', value_enum)]
+    pub pcr_banks: Option<Vec<Bank>>,
     /// Run TPM2_Startup(CLEAR) at start and after each reset, as firmware would
     #[arg(long)]
     pub startup: bool,

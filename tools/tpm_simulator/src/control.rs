@@ -43,7 +43,11 @@ pub fn serve<E: Engine>(
     writer: &mut impl Write,
 ) -> Result<Option<Ending>, ConnectionError> {
     while let Some(request) = wire::read_u32_or_end(reader)? {
-        let answer = answer(machine, request, reader)?;
+        let Some(answer) = answer(machine, request, reader)? else {
+            // What follows an unknown request is its own, and not to be taken for more requests.
+            wire::write(writer, &BAD_ORDINAL.to_be_bytes())?;
+            return Err(ConnectionError::UnknownRequest(request));
+        };
         wire::write(writer, &answer)?;
         if request == SHUTDOWN {
             return Ok(Some(Ending::Requested));
@@ -52,16 +56,16 @@ pub fn serve<E: Engine>(
     Ok(None)
 }
 
-/// Does what one request asks for; says the bytes of its answer.
+/// Does what one request asks for; says the bytes of its answer, or nothing for an unknown one.
 fn answer<E: Engine>(
     machine: &Mutex<Machine<E>>,
     request: u32,
     reader: &mut impl Read,
-) -> Result<Vec<u8>, ConnectionError> {
+) -> Result<Option<Vec<u8>>, ConnectionError> {
     let mut result = SUCCESS;
     let mut rest = Vec::new();
     match request {
-        GET_CAPABILITY => return Ok(CAPABILITIES.to_be_bytes().to_vec()),
+        GET_CAPABILITY => return Ok(Some(CAPABILITIES.to_be_bytes().to_vec())),
         INIT => {
             let _flags = wire::read_u32(reader)?;
             lock(machine)?.reset();
@@ -93,9 +97,9 @@ fn answer<E: Engine>(
             let fixed = u32::try_from(BUFFER_BYTES).unwrap_or_default().to_be_bytes();
             rest.extend([fixed, fixed, fixed].concat());
         }
-        _ => result = BAD_ORDINAL,
+        _ => return Ok(None),
     }
-    Ok([result.to_be_bytes().to_vec(), rest].concat())
+    Ok(Some([result.to_be_bytes().to_vec(), rest].concat()))
 }
 
 #[cfg(test)]
@@ -160,7 +164,12 @@ mod tests {
 
     #[test]
     fn an_unknown_request_is_refused_and_hostile_lengths_end_the_connection() {
-        assert_eq!(run(&[0, 0, 0, 16]).0, [0, 0, 0, 0x0a]);
+        // CMD_GET_INFO of `swtpm_ioctl --info`: its flags and offset would be CMD_INIT and CMD_SHUTDOWN.
+        let machine = echo();
+        let (mut answer, bytes) = (Vec::new(), [0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3]);
+        let outcome = serve(&machine, &mut bytes.as_slice(), &mut answer);
+        assert!(matches!(outcome, Err(ConnectionError::UnknownRequest(18))));
+        assert_eq!((answer, events(&machine)), (vec![0, 0, 0, 0x0a], vec!["power on".to_owned()]));
         let machine = echo();
         let outcome = serve(&machine, &mut [0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff].as_slice(), &mut Vec::new());
         assert!(matches!(outcome, Err(ConnectionError::TooLong(u32::MAX))));

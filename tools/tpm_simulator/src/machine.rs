@@ -18,6 +18,10 @@ pub trait Engine: Send {
     fn hash_end(&mut self);
     /// Says whether the platform asserts physical presence from now on.
     fn assert_physical_presence(&mut self, asserted: bool);
+    /// Says whether the platform's storage has power: without it refuses to make anything durable.
+    fn power_storage(&mut self, powered: bool);
+    /// Goes into failure mode.
+    fn fail(&mut self);
 }
 
 /// TPM_RC_INITIALIZE: what a TPM without power would say if it could.
@@ -139,6 +143,16 @@ impl<E: Engine> Machine<E> {
         self.engine.assert_physical_presence(asserted);
     }
 
+    /// Gives the storage power, or takes it.
+    pub fn power_storage(&mut self, powered: bool) {
+        self.engine.power_storage(powered);
+    }
+
+    /// Puts the TPM into failure mode.
+    pub fn fail(&mut self) {
+        self.engine.fail();
+    }
+
     /// Whether a hash sequence ran since the bit was reset.
     pub fn established(&self) -> bool {
         self.established
@@ -191,6 +205,12 @@ pub(crate) mod tests {
         }
         fn assert_physical_presence(&mut self, asserted: bool) {
             self.events.push(format!("presence {asserted}"));
+        }
+        fn power_storage(&mut self, powered: bool) {
+            self.events.push(format!("storage {powered}"));
+        }
+        fn fail(&mut self) {
+            self.events.push("failure".to_owned());
         }
     }
 

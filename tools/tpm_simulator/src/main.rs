@@ -7,7 +7,7 @@ use arguments::{Arguments, Log};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -74,7 +74,7 @@ fn build(arguments: &Arguments) -> Result<Shared, Box<dyn std::error::Error>> {
         })?),
         None => Source::System,
     };
-    let engine = platform::build(source, arguments.state.as_deref())?;
+    let engine = platform::build(source, arguments.state.as_deref(), arguments.pcr_banks.as_deref())?;
     let log = match arguments.log {
         Log::None => CommandLog::silent(),
         Log::Commands => CommandLog::on_stderr(Detail::Names),
@@ -88,31 +88,52 @@ fn serve_ports(
     machine: &Shared,
     endings: &Sender<Ending>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let control = arguments.control_port.unwrap_or(arguments.port.saturating_add(3));
-    if (arguments.port..=arguments.port.saturating_add(2)).contains(&control) {
-        return Err(format!(
-            "--control-port {control} also takes the port before it, and --port {} the port after it; choose ports further \
-             apart",
-            arguments.port
-        )
-        .into());
-    }
-    let ports = [
-        (arguments.port, Service::Commands),
-        (arguments.port.saturating_add(1), Service::Platform),
-        (control.saturating_sub(1), Service::Commands),
-        (control, Service::Control),
-    ];
-    // All ports or none: nobody connects to half a simulator.
-    let mut listeners = Vec::new();
-    for (port, service) in ports {
-        listeners.push((server::listen(arguments.address, port)?, port, service));
-    }
+    let listeners = match arguments.port {
+        0 => listen_anywhere(arguments)?,
+        port => listen(arguments, port)?,
+    };
     for (listener, port, service) in listeners {
         server::serve(listener, service, machine, endings);
         println!("tpm-simulator: listening on {}: {}", display(arguments.address, port), service.name());
     }
     Ok(())
+}
+
+type Listeners = Vec<(TcpListener, u16, Service)>;
+
+/// Ports that are free: the operating system names one, and those that belong to it may be taken, so several are tried.
+fn listen_anywhere(arguments: &Arguments) -> Result<Listeners, Box<dyn std::error::Error>> {
+    const TRIES: usize = 50;
+    for _ in 1..TRIES {
+        let free = server::listen(arguments.address, 0)?.local_addr()?.port();
+        if let Ok(listeners) = listen(arguments, free) {
+            return Ok(listeners);
+        }
+    }
+    listen(arguments, server::listen(arguments.address, 0)?.local_addr()?.port())
+}
+
+/// All ports or none: nobody connects to half a simulator.
+fn listen(arguments: &Arguments, first: u16) -> Result<Listeners, Box<dyn std::error::Error>> {
+    let control = arguments.control_port.unwrap_or(first.saturating_add(3));
+    if (first..=first.saturating_add(2)).contains(&control) {
+        return Err(format!(
+            "--control-port {control} also takes the port before it, and --port {first} the port after it; choose ports \
+             further apart"
+        )
+        .into());
+    }
+    let ports = [
+        (first, Service::Commands),
+        (first.saturating_add(1), Service::Platform),
+        (control.saturating_sub(1), Service::Commands),
+        (control, Service::Control),
+    ];
+    let mut listeners = Vec::new();
+    for (port, service) in ports {
+        listeners.push((server::listen(arguments.address, port)?, port, service));
+    }
+    Ok(listeners)
 }
 
 fn display(address: IpAddr, port: u16) -> String {

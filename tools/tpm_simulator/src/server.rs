@@ -8,6 +8,7 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// Why the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,9 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
     }
 }
 
+/// How long nobody is accepted after that failed.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(100);
+
 /// Opens a port.
 pub fn listen(address: IpAddr, port: u16) -> Result<TcpListener, ListenError> {
     TcpListener::bind((address, port)).map_err(|error| ListenError { address, port, error })
@@ -74,7 +78,11 @@ pub fn serve<E: Engine + 'static>(
         for stream in listener.incoming() {
             match stream {
                 Ok(stream) => connect(stream, service, &machine, &endings),
-                Err(error) => eprintln!("tpm-simulator: a connection could not be accepted: {error}"),
+                Err(error) => {
+                    eprintln!("tpm-simulator: a connection could not be accepted: {error}");
+                    // Where there are too many open files, the next try fails as well: others have to end first.
+                    thread::sleep(AFTER_A_FAILURE);
+                }
             }
         }
     });
@@ -121,11 +129,23 @@ fn converse<E: Engine>(
     // Commands and responses are small and take turns: waiting to fill a packet only delays them.
     stream.set_nodelay(true)?;
     let mut writer = stream.try_clone()?;
-    let mut reader = io::BufReader::new(stream);
+    let mut reader = io::BufReader::new(Eager(stream));
     match service {
         Service::Commands => framing::serve(machine, &mut reader, &mut writer),
         Service::Platform => platform_port::serve(machine, &mut reader, &mut writer),
         Service::Control => control::serve(machine, &mut reader, &mut writer),
+    }
+}
+
+/// Acknowledges at once: clients of the reference protocol write a command in pieces, and wait for each piece's acknowledgement,
+/// which Linux holds back for 40 ms.
+struct Eager(TcpStream);
+
+impl io::Read for Eager {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // It is off again after each use, and where there is none, it is slow only.
+        let _slow_without = rustix::net::sockopt::set_tcp_quickack(&self.0, true);
+        self.0.read(buffer)
     }
 }
 

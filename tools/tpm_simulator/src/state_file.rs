@@ -4,6 +4,7 @@
 //! or the new, and the response of a command leaves only after its changes are on the disk. The file is locked as long as
 //! it is in use, since two programs would each replace what the other wrote.
 
+use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -60,6 +61,7 @@ pub enum StateFileError {
 fn remedy(reason: &StateError) -> &'static str {
     match reason {
         StateError::NotAState => "choose another file with --state",
+        StateError::OlderVersion(_) => "remove it to start a new TPM, or choose another file with --state",
         StateError::NewerVersion(_) => "use a newer simulator, or choose another file with --state",
         StateError::Truncated | StateError::Corrupt | StateError::Record(_) | StateError::Entropy => {
             "restore it, or remove it to start a new TPM"
@@ -81,9 +83,8 @@ impl StateFile {
             return Err(StateFileError::Folder { folder: folder.display().to_string() });
         }
         let read = |error| StateFileError::Read { path: name(), error };
-        let mut locked = None;
         let mut blob = None;
-        match File::open(path) {
+        let locked = match open_regular(path) {
             Ok(mut file) => {
                 // A file system without locks is used without.
                 if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
@@ -91,18 +92,20 @@ impl StateFile {
                 }
                 let mut bytes = Zeroizing::new(Vec::new());
                 file.read_to_end(&mut bytes).map_err(read)?;
-                (locked, blob) = (Some(file), Some(bytes));
+                // An empty file is a claim that was never filled.
+                blob = Some(bytes).filter(|bytes| !bytes.is_empty());
+                file
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => claim(path, &read)?,
             Err(error) => return Err(read(error)),
-        }
+        };
         let mut records = BTreeMap::new();
         if let Some(blob) = &blob {
             let found = tpm::state_records(blob)
                 .map_err(|reason| StateFileError::Content { path: name(), reason })?;
             records.extend(found.into_iter().map(|(record, bytes)| (record, Zeroizing::new(bytes))));
         }
-        Ok((Self { path: Some(path.to_owned()), locked, records }, blob))
+        Ok((Self { path: Some(path.to_owned()), locked: Some(locked), records }, blob))
     }
 
     /// Takes changed records in, and makes them durable. Where that fails, nothing has changed.
@@ -124,6 +127,40 @@ impl StateFile {
     }
 }
 
+/// Opens a file for reading: nothing else, since a pipe would wait for its other end for ever.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
+/// Takes a path that nobody has yet, by an empty file with a lock: of two simulators one gets it.
+fn claim(path: &Path, read: &impl Fn(io::Error) -> StateFileError) -> Result<File, StateFileError> {
+    let busy = || StateFileError::Busy { path: path.display().to_string() };
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = match made {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(busy()),
+        Err(error) => return Err(read(error)),
+    };
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) { Err(busy()) } else { Ok(file) }
+}
+
+/// Makes the file beside the path anew and locks it: nobody else's, whatever has been put there, is written through.
+fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    Ok((file, temporary))
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -131,10 +168,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Replaces a file by one with this content, atomically and durably; gives the new one, locked. Only its owner may read it: it
 /// holds every key.
 fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let (mut file, temporary) = create_beside(path)?;
     let _without_where_there_are_none = file.try_lock();
     file.write_all(content)?;
     file.sync_data()?;
@@ -193,12 +227,41 @@ mod tests {
         };
         assert!(refusal(blob.len() - 1, 1).contains("remove it to start a new TPM"));
         // Of something else, or of a state that only a newer program can read, nobody is told to remove it.
-        let newer = refusal(11, 2);
+        let newer = refusal(11, 1);
         assert!(
             newer.contains("version 3") && newer.ends_with("choose another file with --state"),
             "{newer}"
         );
         assert!(refusal(0, 1).ends_with("as a TPM state does; choose another file with --state"));
+    }
+
+    #[test]
+    fn a_new_file_is_used_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (_first, blob) = StateFile::open(&path).unwrap();
+        assert!(blob.is_none());
+        assert!(matches!(StateFile::open(&path).err(), Some(StateFileError::Busy { .. })));
+    }
+
+    #[test]
+    fn a_link_beside_the_state_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("state"), folder.path().join("victim"));
+        std::fs::write(&victim, b"precious").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("state.new")).unwrap();
+        let (mut file, _) = StateFile::open(&path).unwrap();
+        file.commit([(1, [7].as_slice())].into_iter()).unwrap();
+        assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        let error = StateFile::open(&path).err().unwrap().to_string();
+        assert!(error.contains("no regular file") && error.contains("--state"), "{error}");
     }
 
     #[test]

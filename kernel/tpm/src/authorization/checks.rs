@@ -8,10 +8,10 @@ use crate::crypto::hash::{Digest, HashAlgorithm, Hasher, hash};
 use crate::crypto::hmac::Hmac;
 use crate::object::Loaded;
 use crate::pcr::{AUTH_GROUP, Pcrs};
-use crate::platform::Platform;
 use crate::response_code::ResponseCode;
 use crate::session::{Constraint, PolicyState};
 use crate::state::{Record, State};
+use crate::storage::Witness;
 use crate::structures::attributes::{NvAttributes, ObjectAttributes, SessionAttributes};
 use crate::structures::buffers::DigestBuffer;
 use crate::structures::handles::{Handle, HandleType};
@@ -64,12 +64,12 @@ impl Subject<'_> {
     }
 
     /// Checks all sessions in their order. Failed ones change dictionary attack counters and PINs.
-    pub fn authorize(&self, state: &mut State, platform: &mut dyn Platform, area: &mut Area) -> Result<()> {
+    pub fn authorize(&self, state: &mut State, witness: &mut dyn Witness, area: &mut Area) -> Result<()> {
         for index in 0..area.sessions.len() {
             let number = u32::try_from(index).unwrap_or(0).saturating_add(1);
             let Some(used) = area.sessions.get(index).cloned() else { continue };
             let include_auth = self
-                .authorize_one(state, platform, area, index, &used)
+                .authorize_one(state, witness, area, index, &used)
                 .map_err(|code| code.session(number))?;
             if let Some(used) = area.sessions.get_mut(index) {
                 used.include_auth = include_auth;
@@ -81,7 +81,7 @@ impl Subject<'_> {
     fn authorize_one(
         &self,
         state: &mut State,
-        platform: &mut dyn Platform,
+        witness: &mut dyn Witness,
         area: &Area,
         index: usize,
         used: &Used,
@@ -95,10 +95,11 @@ impl Subject<'_> {
             }
             if let Some(binding) = session.binding.as_ref().filter(|binding| binding.dictionary_attack) {
                 check_lockout(state, binding.lockout)?;
+                before_a_try(state, witness)?;
             }
         }
         match used.authorizes {
-            Some(entity) => self.authorize_entity(state, platform, area, index, used, entity),
+            Some(entity) => self.authorize_entity(state, witness, area, index, used, entity),
             None => {
                 let purposes =
                     SessionAttributes::AUDIT.0 | SessionAttributes::ENCRYPT.0 | SessionAttributes::DECRYPT.0;
@@ -114,7 +115,7 @@ impl Subject<'_> {
     fn authorize_entity(
         &self,
         state: &mut State,
-        platform: &mut dyn Platform,
+        witness: &mut dyn Witness,
         area: &Area,
         index: usize,
         used: &Used,
@@ -123,7 +124,7 @@ impl Subject<'_> {
         let code = self.command.code.to_wire();
         let presence = self.command.has(PHYSICAL_PRESENCE) || self.command.has(PHYSICAL_PRESENCE_REQUIRED);
         let required = presence && state.physical_presence.contains(&code);
-        if entity == Handle::PLATFORM && required && !platform.physical_presence() {
+        if entity == Handle::PLATFORM && required && !witness.physical_presence() {
             return Err(ResponseCode::PP);
         }
         let session = if used.is_password() { None } else { state.sessions.get(used.handle) };
@@ -152,8 +153,14 @@ impl Subject<'_> {
                 if !self.policy_available(state, index, entity) {
                     return Err(ResponseCode::AUTH_UNAVAILABLE);
                 }
-                self.check_policy(state, platform, index, used, entity, policy)?;
+                self.check_policy(state, witness, index, used, entity, policy)?;
             }
+        }
+        if include_auth {
+            if !state.is_exempt_from_dictionary_attack(entity) {
+                before_a_try(state, witness)?;
+            }
+            count_try(state, witness, entity)?;
         }
         let by_password = used.is_password() || policy.as_ref().is_some_and(|policy| policy.password_needed);
         let result = if by_password {
@@ -165,8 +172,8 @@ impl Subject<'_> {
         } else {
             self.check_hmac(state, area, index, used, include_auth)
         };
-        if include_auth {
-            count_pin(state, entity, result.is_ok());
+        if include_auth && result.is_ok() {
+            count_success(state, entity);
         }
         result.map(|()| include_auth)
     }
@@ -237,7 +244,7 @@ impl Subject<'_> {
     fn check_policy(
         &self,
         state: &State,
-        platform: &mut dyn Platform,
+        witness: &mut dyn Witness,
         index: usize,
         used: &Used,
         entity: Handle,
@@ -270,7 +277,7 @@ impl Subject<'_> {
         if policy.locality != 0 && !locality_allowed(policy.locality, self.locality) {
             return Err(ResponseCode::LOCALITY);
         }
-        if policy.physical_presence_needed && !platform.physical_presence() {
+        if policy.physical_presence_needed && !witness.physical_presence() {
             return Err(ResponseCode::PP);
         }
         self.check_constraint(state, session.hash, &policy.constraint)?;
@@ -365,24 +372,54 @@ fn register_failure(state: &mut State, used: &Used, include_auth: bool) -> Respo
     let now = state.clock.time;
     state.dictionary_attack.register_failure(of_lockout, now);
     state.mark(Record::DictionaryAttack);
+    state.failed_try = true;
     ResponseCode::AUTH_FAIL
 }
 
-/// A PIN fail index counts failures and forgets them at a success; a PIN pass index counts successes.
-fn count_pin(state: &mut State, entity: Handle, passed: bool) {
-    let Some(index) = state.nv.indices.get_mut(&entity).filter(|index| index.has(NvAttributes::WRITTEN))
-    else {
-        return;
-    };
-    let (count, _) = index.pin();
-    let count = match index.public.attributes.nv_type() {
-        Some(NvType::PinFail) if passed => 0,
-        Some(NvType::PinFail) => count.saturating_add(1),
-        Some(NvType::PinPass) if passed => count.saturating_add(1),
-        _ => return,
-    };
-    index.set_pin_count(count);
-    state.mark(Record::Entity(entity));
+/// Guesses are not free while nobody counts them: a protected value is checked only when no failed try waits to be made durable,
+/// and after it is durable that protected values are used in this power cycle, so that a power cut hides no try either.
+fn before_a_try(state: &mut State, witness: &mut dyn Witness) -> Result<()> {
+    if !state.dictionary_attack.in_use {
+        state.dictionary_attack.in_use = true;
+        state.mark(Record::DictionaryAttack);
+        // A shutdown before would say that nothing was tried since.
+        state.invalidate_orderly();
+    } else if !state.has_uncounted_try() {
+        return Ok(());
+    }
+    witness.commit(state)
+}
+
+/// Counts a try of a PIN fail index before it is made; success takes it back.
+fn count_try(state: &mut State, witness: &mut dyn Witness, entity: Handle) -> Result<()> {
+    if pin_type(state, entity) != Some(NvType::PinFail) {
+        return Ok(());
+    }
+    change_pin(state, entity, |count| count.saturating_add(1));
+    witness.commit(state)
+}
+
+/// A PIN fail index forgets failures at a success; a PIN pass index counts successes.
+fn count_success(state: &mut State, entity: Handle) {
+    match pin_type(state, entity) {
+        Some(NvType::PinFail) => change_pin(state, entity, |_| 0),
+        Some(NvType::PinPass) => change_pin(state, entity, |count| count.saturating_add(1)),
+        _ => {}
+    }
+}
+
+/// The type of a PIN index that is written.
+fn pin_type(state: &State, entity: Handle) -> Option<NvType> {
+    let index = state.nv.indices.get(&entity)?;
+    index.public.attributes.nv_type().filter(|_| index.is_pin() && index.has(NvAttributes::WRITTEN))
+}
+
+fn change_pin(state: &mut State, entity: Handle, change: impl Fn(u32) -> u32) {
+    if let Some(index) = state.nv.indices.get_mut(entity) {
+        let (count, _) = index.pin();
+        index.set_pin_count(change(count));
+        state.mark(Record::Entity(entity));
+    }
 }
 
 fn locality_allowed(allowed: u8, locality: u8) -> bool {

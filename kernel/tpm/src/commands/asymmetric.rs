@@ -88,7 +88,7 @@ pub fn rsa_decrypt(request: &mut Request<'_>) -> Result<()> {
     let encryption = rsa_encryption(scheme, &label)?;
     let message = rsa_private(key)?.decrypt(encryption, encrypted.as_bytes(), &mut random)?;
     request.state.random = random;
-    put_sized(&mut request.response, &message);
+    put_sized(request.response, &message);
     Ok(())
 }
 
@@ -99,9 +99,9 @@ pub fn ecdh_key_gen(request: &mut Request<'_>) -> Result<()> {
     let (parameters, own) = ecc_public(&key.public).map_err(|code| code.handle(1))?;
     let own = Point::from(own);
     let ephemeral = ecc::generate(parameters.curve, &mut request.state.random);
-    let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::NO_RESULT)?;
-    put_sized_structure(&mut request.response, &EccPoint::from(&z));
-    put_sized_structure(&mut request.response, &EccPoint::from(&ephemeral.public));
+    let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::KEY.handle(1))?;
+    put_sized_structure(request.response, &EccPoint::from(&z));
+    put_sized_structure(request.response, &EccPoint::from(&ephemeral.public));
     Ok(())
 }
 
@@ -125,7 +125,7 @@ pub fn ecdh_z_gen(request: &mut Request<'_>) -> Result<()> {
         return Err(ResponseCode::SCHEME.handle(1));
     }
     let z = ecc::multiply(curve, scalar, &(&point).into()).ok_or(ResponseCode::ECC_POINT.parameter(1))?;
-    put_sized_structure(&mut request.response, &EccPoint::from(&z));
+    put_sized_structure(request.response, &EccPoint::from(&z));
     Ok(())
 }
 
@@ -188,8 +188,8 @@ pub fn z_gen_2_phase(request: &mut Request<'_>) -> Result<()> {
     let z1 = ecc::multiply(curve, scalar, &(&static_b).into()).ok_or(ResponseCode::NO_RESULT)?;
     let z2 = ecc::multiply(curve, &ephemeral, &(&ephemeral_b).into()).ok_or(ResponseCode::NO_RESULT)?;
     request.state.commitments.end(counter);
-    put_sized_structure(&mut request.response, &EccPoint::from(&z1));
-    put_sized_structure(&mut request.response, &EccPoint::from(&z2));
+    put_sized_structure(request.response, &EccPoint::from(&z1));
+    put_sized_structure(request.response, &EccPoint::from(&z2));
     Ok(())
 }
 
@@ -230,10 +230,10 @@ pub fn ecc_encrypt(request: &mut Request<'_>) -> Result<()> {
     let scheme = encryption_scheme(key, wanted, 2)?;
     let own = Point::from(own);
     let ephemeral = ecc::generate(parameters.curve, &mut request.state.random);
-    let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::NO_RESULT)?;
-    put_sized_structure(&mut request.response, &EccPoint::from(&ephemeral.public));
+    let z = ecc::multiply(parameters.curve, &ephemeral.private, &own).ok_or(ResponseCode::KEY.handle(1))?;
+    put_sized_structure(request.response, &EccPoint::from(&ephemeral.public));
     request.answer_sized(&mask(scheme, &z, message.as_bytes()));
-    check_value(scheme, &z, message.as_bytes()).marshal(&mut request.response);
+    check_value(scheme, &z, message.as_bytes()).marshal(request.response);
     Ok(())
 }
 
@@ -253,6 +253,6 @@ pub fn ecc_decrypt(request: &mut Request<'_>) -> Result<()> {
     if !equal_in_constant_time(actual.as_bytes(), expected.as_bytes()) {
         return Err(ResponseCode::VALUE.parameter(3));
     }
-    put_sized(&mut request.response, message.as_bytes());
+    put_sized(request.response, message.as_bytes());
     Ok(())
 }

@@ -203,11 +203,12 @@ pub fn nv_certify(request: &mut Request<'_>) -> Result<()> {
     let index = check_read(request.state, request.handle(1), request.handle(2))?;
     let index_name = index.name();
     let attested = if size == 0 && offset == 0 {
-        let digest = signer.scheme.hash().map(|algorithm| hash(algorithm, &[&index.data]));
+        let digest = signer.scheme.hash().map(|algorithm| hash(algorithm, &[index.data.as_bytes()]));
         let digest = digest.map_or_else(DigestBuffer::new, |digest| DigestBuffer::from(digest.as_bytes()));
         Attested::NvDigest { index_name, digest }
     } else {
-        let rest = index.data.get(usize::from(offset)..).ok_or(ResponseCode::VALUE.parameter(4))?;
+        let rest =
+            index.data.as_bytes().get(usize::from(offset)..).ok_or(ResponseCode::VALUE.parameter(4))?;
         if usize::from(size) > MAX_NV_BUFFER_BYTES {
             return Err(ResponseCode::VALUE.parameter(3));
         }

@@ -1,6 +1,5 @@
 //! Contexts of objects and sessions: Part 3, chapter on context management.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::context::{
@@ -13,6 +12,7 @@ use crate::session::{Session, Slot};
 use crate::state::Record;
 use crate::structures::handles::{Handle, HandleKind, HandleType};
 use crate::structures::limits::{LOADED_SESSIONS, MAX_PERSISTENT_OBJECTS};
+use crate::undo::Shared;
 use crate::wire::{Marshal, Reader, Result, Secret};
 
 /// TPM2_ContextSave (Part 3, 28.2): an object stays loaded, a session does not.
@@ -95,7 +95,7 @@ fn load_session(request: &mut Request<'_>, context: &Context, contents: &Secret)
     }
     let session: Session = Reader::new(contents.as_bytes()).read().map_err(|_| ResponseCode::FAILURE)?;
     if let Some(slot) = request.state.sessions.slot_mut(context.saved_handle) {
-        *slot = Slot::Loaded(Box::new(session));
+        *slot = Slot::Loaded(Shared::new(session));
     }
     request.state.invalidate_orderly();
     request.response_handle = Some(context.saved_handle);
@@ -138,7 +138,7 @@ pub fn evict_control(request: &mut Request<'_>) -> Result<()> {
         return Err(ResponseCode::RANGE.parameter(1));
     }
     if evicts {
-        state.nv.persistent.remove(&handle);
+        state.nv.persistent.remove(handle);
     } else {
         if state.nv.persistent.contains_key(&persistent) {
             return Err(ResponseCode::NV_DEFINED);

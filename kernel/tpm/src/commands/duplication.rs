@@ -117,7 +117,7 @@ pub fn duplicate(request: &mut Request<'_>) -> Result<()> {
     }
     let (private, seed) = wrap_outer(parent, &object.name, &body, &mut random)?;
     request.state.random = random;
-    put_sized(&mut request.response, key.as_bytes());
+    put_sized(request.response, key.as_bytes());
     request.answer_sized(&private);
     request.answer_sized(&seed);
     Ok(())

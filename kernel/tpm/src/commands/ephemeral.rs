@@ -96,7 +96,7 @@ pub fn commit(request: &mut Request<'_>) -> Result<()> {
     let e = times(&nonce, p1.as_ref().or(p2.is_none().then_some(&base)))?;
     let counter = request.state.commitments.commit();
     for point in [&k, &l, &e] {
-        put_sized_structure(&mut request.response, point);
+        put_sized_structure(request.response, point);
     }
     request.answer(&counter);
     Ok(())
@@ -109,7 +109,7 @@ pub fn ec_ephemeral(request: &mut Request<'_>) -> Result<()> {
     let nonce = request.state.commitments.next_scalar(curve, &[]).ok_or(ResponseCode::NO_RESULT)?;
     let point = ecc::multiply(curve, &nonce, &base_point(curve)).ok_or(ResponseCode::NO_RESULT)?;
     let counter = request.state.commitments.commit();
-    put_sized_structure(&mut request.response, &EccPoint::from(&point));
+    put_sized_structure(request.response, &EccPoint::from(&point));
     request.answer(&counter);
     Ok(())
 }

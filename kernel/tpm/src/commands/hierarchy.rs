@@ -36,7 +36,7 @@ pub fn create_primary(request: &mut Request<'_>) -> Result<()> {
     let object = assemble(request.state, hierarchy, public, Some(sensitive));
     let (public, name) = (object.public.clone(), object.name.clone());
     request.response_handle = Some(request.state.objects.load(object)?);
-    public.marshal_sized(&mut request.response);
+    public.marshal_sized(request.response);
     answer_creation(request, hierarchy, &name, &data, &digest);
     request.answer(&name);
     Ok(())

@@ -2,7 +2,7 @@
 
 use crate::crypto::hash::{HashAlgorithm, hash};
 use crate::hierarchy::Policy;
-use crate::pcr::{AUTH_GROUP, BANKS, DRTM_PCR, HCRTM_PCR, Pcrs, allows, attributes};
+use crate::pcr::{AUTH_GROUP, BANKS, DRTM_LOCALITY, DRTM_PCR, HCRTM_PCR, Pcrs, allows, attributes};
 use crate::request::Request;
 use crate::response_code::ResponseCode;
 use crate::state::Record;
@@ -78,7 +78,9 @@ pub fn pcr_event(request: &mut Request<'_>) -> Result<()> {
 pub fn pcr_reset(request: &mut Request<'_>) -> Result<()> {
     request.end_of_parameters()?;
     let pcr = Pcrs::number(request.handle(0));
-    if !allows(attributes(pcr).reset_localities, request.locality) {
+    // What locality 4 resets, it resets by _TPM_Hash_Start: PC Client PTP, dynamic root of trust.
+    let by_command = request.locality != DRTM_LOCALITY;
+    if !by_command || !allows(attributes(pcr).reset_localities, request.locality) {
         return Err(ResponseCode::LOCALITY);
     }
     request.state.pcrs.reset(pcr);

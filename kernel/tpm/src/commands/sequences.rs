@@ -1,6 +1,5 @@
 //! Hash, HMAC and event sequences: Part 3, chapter of the same name.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::commands::symmetric::{MaxBuffer, hmac_algorithm, is_safe_for_a_ticket, ticket_for};
@@ -14,11 +13,12 @@ use crate::structures::attestation::GENERATED;
 use crate::structures::buffers::{Auth, DigestValues, TaggedDigest};
 use crate::structures::handles::{Handle, HandleKind};
 use crate::structures::tickets::{Ticket, tag};
+use crate::undo::Shared;
 use crate::wire::Result;
 
 fn begin(request: &mut Request<'_>, auth: &Auth, state: SequenceState) -> Result<()> {
     let auth = auth.0.without_trailing_zeros();
-    let sequence = Loaded::Sequence(Box::new(Sequence { auth, state }));
+    let sequence = Loaded::Sequence(Shared::new(Sequence { auth, state }));
     request.response_handle = Some(request.state.objects.insert(sequence)?);
     Ok(())
 }

@@ -87,7 +87,7 @@ fn run(request: &mut Request<'_>, operation: &Operation, numbers: &Numbers) -> R
     let done =
         if operation.decrypt { aes.decrypt(mode, &mut iv, bytes) } else { aes.encrypt(mode, &mut iv, bytes) };
     done.map_err(|_| ResponseCode::SIZE.parameter(numbers.data))?;
-    put_sized(&mut request.response, data.as_bytes());
+    put_sized(request.response, data.as_bytes());
     request.answer_sized(iv.get(..iv_bytes).unwrap_or_default());
     Ok(())
 }

@@ -32,7 +32,7 @@ pub fn incremental_self_test(request: &mut Request<'_>) -> Result<()> {
     if !to_test.is_empty() {
         request.state.judge_test(self_test::run())?;
     }
-    put_list::<u16>(&mut request.response, if request.state.keys_tested { &[] } else { &LATE });
+    put_list::<u16>(request.response, if request.state.keys_tested { &[] } else { &LATE });
     Ok(())
 }
 

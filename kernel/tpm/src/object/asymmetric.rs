@@ -19,7 +19,8 @@ impl From<RsaFailure> for ResponseCode {
             RsaFailure::Value => Self::VALUE,
             RsaFailure::Range => Self::RANGE,
             RsaFailure::Binding => Self::BINDING,
-            RsaFailure::Fault => Self::FAILURE,
+            // Whoever brought the key brought no two primes: no fault of the TPM, and no reason to stop.
+            RsaFailure::Fault => Self::BINDING,
         }
     }
 }
@@ -36,12 +37,8 @@ impl From<&EccPoint> for Point {
     }
 }
 
-/// A prime and its modulus: TPM_RC_VALUE for a size that is only verified with, TPM_RC_RANGE for an exponent.
+/// A prime and its modulus: TPM_RC_RANGE for an exponent.
 pub fn generate_rsa(rsa: &RsaParameters, random: &mut dyn Random) -> Result<(Secret, Unique)> {
-    const ONLY_VERIFIED: u16 = 1024;
-    if rsa.key_bits == ONLY_VERIFIED {
-        return Err(ResponseCode::VALUE);
-    }
     let key = RsaPrivateKey::generate(u32::from(rsa.key_bits), rsa.exponent, random)?;
     let unique = Unique::Modulus(Buffer::from(key.public().modulus()));
     Ok((Secret::from(key.prime().as_slice()), unique))

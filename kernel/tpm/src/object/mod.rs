@@ -7,7 +7,6 @@ pub mod protection;
 pub mod secret_sharing;
 pub mod signing;
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::crypto::hash::{HashAlgorithm, Hasher, hash};
@@ -19,6 +18,7 @@ use crate::structures::handles::Handle;
 use crate::structures::limits::LOADED_OBJECTS;
 use crate::structures::public::{ObjectType, Public};
 use crate::structures::sensitive::Sensitive;
+use crate::undo::Shared;
 use crate::wire::{Marshal, Reader, Result, Secret, Unmarshal};
 
 /// An object with a public and perhaps a sensitive area.
@@ -120,8 +120,8 @@ pub struct Sequence {
 /// What a slot holds.
 #[derive(Debug, Clone)]
 pub enum Loaded {
-    Object(Box<Object>),
-    Sequence(Box<Sequence>),
+    Object(Shared<Object>),
+    Sequence(Shared<Sequence>),
 }
 
 /// The slots of transient objects.
@@ -153,7 +153,7 @@ impl Slots {
 
     /// Loads an object.
     pub fn load(&mut self, object: Object) -> Result<Handle> {
-        self.insert(Loaded::Object(Box::new(object)))
+        self.insert(Loaded::Object(Shared::new(object)))
     }
 
     pub fn get(&self, handle: Handle) -> Option<&Loaded> {

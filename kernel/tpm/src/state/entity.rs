@@ -162,8 +162,7 @@ impl State {
 
     /// Removes an index; a counter's value lives on as what new counters start above.
     pub fn undefine(&mut self, handle: Handle) {
-        self.nv.max_counter = self.nv.greatest_counter();
-        self.nv.indices.remove(&handle);
+        self.nv.indices.remove(handle);
         self.mark(Record::Settings);
         self.mark(Record::Entity(handle));
     }

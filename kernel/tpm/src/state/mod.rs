@@ -16,79 +16,117 @@ use crate::hierarchy::Hierarchies;
 use crate::nv::NvStore;
 use crate::object::{Loaded, Object, Sequence, Slots};
 use crate::pcr::Pcrs;
+use crate::platform::BufferBytes;
 use crate::response_code::ResponseCode;
 use crate::self_test::{self, Failure};
 use crate::session::{Session, Sessions};
 use crate::structures::handles::{Handle, HandleType};
 use crate::structures::tickets::StartupType;
+use crate::undo::Shared;
 use crate::wire::Result;
 
 pub use audit::CommandAudit;
 pub use commitments::Commitments;
 pub use records::Record;
 
-/// The state of the TPM.
-#[derive(Debug, Clone)]
-pub struct State {
-    pub hierarchies: Hierarchies,
-    pub dictionary_attack: DictionaryAttack,
-    pub clock: Clock,
-    pub pcrs: Pcrs,
-    pub nv: NvStore,
-    pub objects: Slots,
-    pub sessions: Sessions,
-    pub audit: CommandAudit,
-    pub random: Drbg,
+/// Makes the state, and the snapshot that a refused command is taken back by, from one list of parts.
+macro_rules! parts {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)+) => {
+        /// The state of the TPM.
+        #[derive(Debug)]
+        pub struct State {
+            $($(#[$doc])* pub $name: $type,)+
+            pub nv: NvStore,
+            /// Not taken back: what was drawn once is not drawn again.
+            pub random: Drbg,
+            /// Why the TPM goes into failure mode.
+            pub failure: Option<Failure>,
+            pub buffers: BufferBytes,
+            /// A failed try was counted, which a refused commit does not take back.
+            pub failed_try: bool,
+            /// The records that the command under way changed, to be made durable before its response.
+            changed: BTreeSet<Record>,
+            /// Those that changed before, and that the platform did not take yet.
+            pending: BTreeSet<Record>,
+            before: Option<Snapshot>,
+        }
+
+        /// The parts as they were.
+        #[derive(Debug, Clone)]
+        struct Snapshot { $($name: $type,)+ }
+
+        impl State {
+            fn snapshot(&self) -> Snapshot {
+                Snapshot { $($name: self.$name.clone(),)+ }
+            }
+
+            fn restore(&mut self, before: Snapshot) {
+                $(self.$name = before.$name;)+
+            }
+        }
+    };
+}
+
+parts! {
+    hierarchies: Shared<Hierarchies>,
+    dictionary_attack: DictionaryAttack,
+    clock: Clock,
+    pcrs: Shared<Pcrs>,
+    objects: Shared<Slots>,
+    sessions: Shared<Sessions>,
+    audit: Shared<CommandAudit>,
     /// Commands that need physical presence by TPM2_PP_Commands.
-    pub physical_presence: BTreeSet<u32>,
+    physical_presence: Shared<BTreeSet<u32>>,
     /// TPM2_SetAlgorithmSet.
-    pub algorithm_set: u32,
+    algorithm_set: u32,
     /// TPM2_ReadOnlyControl.
-    pub read_only: bool,
+    read_only: bool,
     /// What the last TPM2_Shutdown saved; `None` once something changed since.
-    pub orderly: Option<StartupType>,
+    orderly: Option<StartupType>,
     /// How this power cycle began.
-    pub beginning: startup::Beginning,
+    beginning: startup::Beginning,
     /// Whether this power cycle began after an orderly shutdown.
-    pub was_orderly: bool,
+    was_orderly: bool,
     /// Whether what keys need has been tested in this power cycle.
-    pub keys_tested: bool,
-    /// Why the TPM goes into failure mode.
-    pub failure: Option<Failure>,
-    pub commitments: Commitments,
+    keys_tested: bool,
+    commitments: Shared<Commitments>,
     /// Numbers the saved contexts of objects.
-    pub object_context_counter: u64,
+    object_context_counter: u64,
     /// A sequence that its completion has used up; it authorizes the response still.
-    pub flush_after_response: Option<Handle>,
-    dirty: BTreeSet<Record>,
+    flush_after_response: Option<Handle>,
 }
 
 impl State {
     /// A TPM as it leaves the factory.
-    pub fn manufacture(mut random: Drbg) -> Self {
+    pub fn manufacture(mut random: Drbg, buffers: BufferBytes) -> Self {
         let hierarchies = Hierarchies::manufacture(&mut random);
         let mut state = Self {
-            hierarchies,
+            hierarchies: Shared::new(hierarchies),
             dictionary_attack: DictionaryAttack::default(),
             clock: Clock::default(),
-            pcrs: Pcrs::default(),
+            pcrs: Shared::default(),
             nv: NvStore::default(),
-            objects: Slots::default(),
-            sessions: Sessions::default(),
-            audit: CommandAudit::default(),
+            objects: Shared::default(),
+            sessions: Shared::default(),
+            audit: Shared::default(),
             random,
-            physical_presence: default_physical_presence(),
+            physical_presence: Shared::new(default_physical_presence()),
             algorithm_set: 0,
             read_only: false,
-            orderly: None,
+            // As if it had been shut down: nothing was ever lost, and no Clock was ever reported.
+            orderly: Some(StartupType::Clear),
             beginning: startup::Beginning::default(),
             was_orderly: false,
             keys_tested: false,
             failure: None,
-            commitments: Commitments::default(),
+            commitments: Shared::default(),
             object_context_counter: 0,
             flush_after_response: None,
-            dirty: BTreeSet::new(),
+            buffers,
+            failed_try: false,
+            changed: BTreeSet::new(),
+            pending: BTreeSet::new(),
+            before: None,
         };
         Record::FIXED.iter().for_each(|record| state.mark(*record));
         state
@@ -115,7 +153,7 @@ impl State {
 
     /// Says that a record changed and has to be made durable before the response.
     pub fn mark(&mut self, record: Record) {
-        self.dirty.insert(record);
+        self.changed.insert(record);
     }
 
     /// Says that something changed that a saved TPM2_Shutdown does not know of.
@@ -125,14 +163,59 @@ impl State {
         }
     }
 
-    /// The records to be made durable, taken.
-    pub fn take_dirty(&mut self) -> BTreeSet<Record> {
-        core::mem::take(&mut self.dirty)
+    /// A command begins, or what it did so far is not to be taken back.
+    pub fn begin(&mut self) {
+        self.end();
+        self.failed_try = false;
+        self.before = Some(self.snapshot());
+    }
+
+    /// A command is over: nothing is kept to take it back, and what it could not make durable waits.
+    pub fn end(&mut self) {
+        self.pending.append(&mut self.changed);
+        self.nv.begin();
+        self.before = None;
+    }
+
+    /// Takes the command under way back: what was not made durable did not happen.
+    pub fn undo(&mut self) {
+        if let Some(before) = self.before.take() {
+            self.restore(before);
+            self.nv.undo();
+            self.changed.clear();
+        }
+    }
+
+    /// Whether the command under way changed what has to be durable.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Whether the command under way changed this record.
+    pub fn is_marked(&self, record: Record) -> bool {
+        self.changed.contains(&record)
+    }
+
+    /// Whether a failed try waits to be made durable: of what is under protection, or of an index with a PIN.
+    pub fn has_uncounted_try(&self) -> bool {
+        let counts = |record: &Record| matches!(record, Record::DictionaryAttack | Record::Entity(_));
+        self.pending.iter().any(counts)
+    }
+
+    /// All records that wait to be made durable.
+    pub fn changed(&self) -> impl Iterator<Item = Record> {
+        self.changed.union(&self.pending).copied()
+    }
+
+    /// Everything that waited was made durable.
+    pub fn settle(&mut self) {
+        self.changed.clear();
+        self.pending.clear();
     }
 
     /// Whether nothing waits to be made durable.
     pub fn is_clean(&self) -> bool {
-        self.dirty.is_empty()
+        self.changed.is_empty() && self.pending.is_empty()
     }
 
     /// What a transient handle refers to, object or sequence.

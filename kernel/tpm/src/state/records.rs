@@ -8,10 +8,14 @@ use alloc::vec::Vec;
 use super::State;
 use super::audit::{put_codes, read_codes};
 use crate::hierarchy::Hierarchy;
+use crate::nv::NvIndex;
 use crate::pcr::BANKS;
 use crate::response_code::ResponseCode;
+use crate::structures::attributes::NvAttributes;
 use crate::structures::handles::{Handle, HandleType};
+use crate::structures::nv::NvType;
 use crate::structures::pcr_selection::PcrSelectionList;
+use crate::undo::Shared;
 use crate::wire::{Marshal, Reader, Result, Secret, Unmarshal};
 
 /// The name of a record.
@@ -80,6 +84,7 @@ impl State {
                 self.clock.clock.marshal(&mut out);
                 self.clock.reset_count.marshal(&mut out);
                 self.clock.total_reset_count.marshal(&mut out);
+                self.clock.epoch.marshal(&mut out);
             }
             Record::Pcrs => {
                 self.pcrs.allocation().marshal(&mut out);
@@ -115,17 +120,22 @@ impl State {
                 self.clock.durable_clock = self.clock.clock;
                 self.clock.reset_count = reader.read()?;
                 self.clock.total_reset_count = reader.read()?;
+                self.clock.epoch = reader.read()?;
             }
             Record::Pcrs => self.read_pcrs(&mut reader)?,
-            Record::Audit => self.audit = reader.read()?,
+            Record::Audit => self.audit = Shared::new(reader.read()?),
             Record::Settings => {
-                self.physical_presence = read_codes(&mut reader)?;
+                self.physical_presence = Shared::new(read_codes(&mut reader)?);
                 self.algorithm_set = reader.read()?;
                 self.nv.max_counter = reader.read()?;
             }
             Record::Orderly => self.read_orderly(&mut reader)?,
             Record::Entity(handle) if handle.kind() == HandleType::NvIndex => {
-                self.nv.indices.insert(handle, reader.read()?);
+                let index: NvIndex = reader.read()?;
+                if index.public.attributes.is(NvType::Counter) && index.has(NvAttributes::WRITTEN) {
+                    self.nv.note_counter(index.number());
+                }
+                self.nv.indices.insert(handle, index);
             }
             Record::Entity(handle) => {
                 self.nv.persistent.insert(handle, reader.read()?);
@@ -150,7 +160,7 @@ impl State {
     }
 
     fn read_hierarchies(&mut self, reader: &mut Reader<'_>) -> Result<()> {
-        let all = &mut self.hierarchies;
+        let all = &mut *self.hierarchies;
         for hierarchy in [&mut all.owner, &mut all.endorsement, &mut all.platform] {
             let Hierarchy { seed, proof, .. } = hierarchy;
             *seed = read_secret(reader)?;

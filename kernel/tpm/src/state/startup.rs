@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use super::records::{put_option, read_option, read_secret};
 use super::{Record, State};
 use crate::hierarchy::Policy;
-use crate::object::{Loaded, Slots};
+use crate::object::Loaded;
 use crate::pcr::{BANKS, attributes};
-use crate::session::Sessions;
 use crate::structures::attributes::NvAttributes;
 use crate::structures::handles::Handle;
 use crate::structures::limits::PCR_COUNT;
 use crate::structures::nv::NvType;
 use crate::structures::tickets::StartupType;
+use crate::undo::Shared;
 use crate::wire::{Marshal, Reader, Result, Secret};
 
 /// Which kind of start it is.
@@ -37,7 +37,7 @@ pub struct Beginning {
 
 impl State {
     /// How the power cycle begins that TPM2_Startup at `locality` starts.
-    pub const fn beginning_at(&self, locality: u8) -> Beginning {
+    pub fn beginning_at(&self, locality: u8) -> Beginning {
         Beginning { measured: self.pcrs.hcrtm_measured, at_locality_3: locality == 3 }
     }
 
@@ -52,38 +52,43 @@ impl State {
             self.clock.restart_count = 0;
             self.clock.clear_count = 0;
             self.object_context_counter = 0;
-            self.sessions = Sessions::default();
+            self.sessions = Shared::default();
             self.commitments.renew(&mut self.random);
             self.audit.digest = None;
-            self.pcrs.update_counter = 0;
-            self.mark(Record::Clock);
         } else {
             self.clock.restart_count = self.clock.restart_count.wrapping_add(1);
         }
         if start != Start::Resume {
-            let hierarchies = &mut self.hierarchies;
+            let hierarchies = &mut *self.hierarchies;
             hierarchies.owner.enabled = true;
             hierarchies.endorsement.enabled = true;
-            hierarchies.platform.enabled = true;
             hierarchies.platform_nv_enabled = true;
             hierarchies.platform.auth = Secret::new();
             hierarchies.platform.policy = Policy::default();
             self.read_only = false;
             self.pcrs.auth = Secret::new();
         }
+        self.mark(Record::Clock);
+        // Part 3, TPM2_Startup: phEnable is SET by each startup.
+        self.hierarchies.platform.enabled = true;
         if start == Start::Restart {
             self.clock.clear_count = self.clock.clear_count.wrapping_add(1);
         }
         self.sessions.drop_loaded();
         self.was_orderly = self.orderly.is_some();
         self.clock.safe = self.was_orderly;
-        self.objects = Slots::default();
-        self.dictionary_attack.start_up();
+        self.objects = Shared::default();
+        self.dictionary_attack.start_up(self.was_orderly);
+        self.mark(Record::DictionaryAttack);
         if start == Start::Reset && self.pcrs.next_allocation.is_some() {
             self.pcrs.apply_allocation();
             self.mark(Record::Pcrs);
         }
         self.pcrs.start_up(start == Start::Resume, locality);
+        if start == Start::Reset {
+            // No session of before is left that could have looked at them.
+            self.pcrs.update_counter = 0;
+        }
         self.start_up_indices(start);
         self.orderly = None;
         self.mark(Record::Orderly);
@@ -92,7 +97,7 @@ impl State {
     /// Locks that last until startup end, and what TPMA_NV_CLEAR_STCLEAR asks for. Orderly indices were kept with Shutdown.
     fn start_up_indices(&mut self, start: Start) {
         let mut changed = Vec::new();
-        for (handle, index) in &mut self.nv.indices {
+        for (handle, index) in self.nv.indices.iter() {
             let before = index.public.attributes;
             let mut after = before;
             if start != Start::Resume {
@@ -110,11 +115,13 @@ impl State {
                 }
             }
             if after != before {
-                index.public.attributes = after;
-                changed.push(*handle);
+                changed.push((*handle, after));
             }
         }
-        for handle in changed {
+        for (handle, attributes) in changed {
+            if let Some(index) = self.nv.indices.get_mut(handle) {
+                index.public.attributes = attributes;
+            }
             self.mark(Record::Entity(handle));
         }
     }
@@ -171,7 +178,7 @@ impl State {
         if self.orderly != Some(StartupType::State) {
             return Ok(());
         }
-        let all = &mut self.hierarchies;
+        let all = &mut *self.hierarchies;
         all.null.seed = read_secret(reader)?;
         all.null.proof = read_secret(reader)?;
         for hierarchy in [&mut all.owner, &mut all.endorsement, &mut all.platform] {
@@ -198,7 +205,7 @@ impl State {
         self.audit.digest =
             audit.and_then(|audit| crate::crypto::hash::Digest::from_slice(audit.0.as_bytes()));
         self.beginning = Beginning { measured: reader.read()?, at_locality_3: reader.read()? };
-        self.commitments = reader.read()?;
+        self.commitments = Shared::new(reader.read()?);
         self.sessions.read_saved(reader)
     }
 
@@ -217,7 +224,7 @@ impl State {
         let handles = self.nv.persistent.keys().chain(indices).copied();
         let gone: Vec<Handle> = handles.filter(|handle| self.hierarchy_of(*handle) == hierarchy).collect();
         for handle in gone {
-            self.nv.persistent.remove(&handle);
+            self.nv.persistent.remove(handle);
             self.undefine(handle);
         }
     }

@@ -9,8 +9,9 @@ pub const MAX_DATA_BYTES: usize = MAX_DIGEST_BYTES + 2;
 pub const MAX_NAME_BYTES: usize = MAX_DIGEST_BYTES + 2;
 pub const MAX_BUFFER_BYTES: usize = 1024;
 pub const MAX_NV_BUFFER_BYTES: usize = 2048;
-pub const MAX_NV_INDEX_BYTES: usize = 4096;
-/// What all user indices may hold together.
+/// No more than one TPM2_NV_Write takes: tools of others split longer contents wrongly, and say nothing.
+pub const MAX_NV_INDEX_BYTES: usize = MAX_NV_BUFFER_BYTES;
+/// What all indices take together, what is kept about them included.
 pub const MAX_NV_USER_BYTES: usize = 64 * 1024;
 pub const MAX_PERSISTENT_OBJECTS: usize = 16;
 pub const MAX_RSA_KEY_BYTES: usize = 512;
@@ -40,7 +41,7 @@ pub const MAX_CAPABILITY_BYTES: usize = 1024;
 /// How many commitments can be open: bits of the commit array.
 pub const SPLIT_SIGNINGS: usize = 128;
 
-pub const LOADED_OBJECTS: usize = 16;
+pub const LOADED_OBJECTS: usize = 64;
 pub const LOADED_SESSIONS: usize = 16;
 pub const ACTIVE_SESSIONS: usize = 64;
 pub const SESSIONS_IN_A_COMMAND: usize = 3;

@@ -125,10 +125,10 @@ impl Parameters {
     }
 }
 
-/// TPMI_RSA_KEY_BITS: TPM_RC_VALUE for other sizes. 1024 serves verification only.
+/// TPMI_RSA_KEY_BITS: TPM_RC_VALUE for other sizes, 1024 among them.
 fn read_rsa_key_bits(reader: &mut Reader<'_>) -> Result<u16> {
     let key_bits = reader.read::<u16>()?;
-    if matches!(key_bits, 1024 | 2048 | 3072 | 4096) { Ok(key_bits) } else { Err(ResponseCode::VALUE) }
+    if matches!(key_bits, 2048 | 3072 | 4096) { Ok(key_bits) } else { Err(ResponseCode::VALUE) }
 }
 
 impl Marshal for Parameters {

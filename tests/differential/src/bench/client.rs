@@ -112,7 +112,7 @@ fn startup(client: &mut Client) -> Result<(), Failure> {
 
 /// Our engine behind a port of this process.
 pub fn ours(folder: &Path) -> Result<Client, Box<dyn std::error::Error>> {
-    let engine = platform::build(Source::System, Some(&folder.join("ours")))?;
+    let engine = platform::build(Source::System, Some(&folder.join("ours")), None)?;
     let listener = server::listen(Ipv4Addr::LOCALHOST.into(), 0)?;
     let port = listener.local_addr()?.port();
     let (endings, _kept_by_nobody) = channel();

@@ -52,7 +52,7 @@ pub fn engine_bytes() -> Result<u64, String> {
 
 /// Bytes of the state of a new TPM.
 pub fn state_bytes() -> Result<usize, platform::BuildError> {
-    Ok(platform::build(Source::System, None)?.export_state().len())
+    Ok(platform::build(Source::System, None, None)?.export_state().len())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::Page;
 use crate::command::COMMANDS;
 use crate::crypto::ecc::EccCurve;
+use crate::platform::BufferBytes;
 use crate::session::CONTEXT_GAP_MAX;
 use crate::state::State;
 use crate::structures::algorithms::id;
@@ -34,7 +35,7 @@ pub fn list(state: &State, page: Page) -> (bool, Vec<u8>) {
     let property = page.property.max(FIXED);
     let group = property & !(GROUP - 1);
     let rows = match group {
-        FIXED => fixed(),
+        FIXED => fixed(state.buffers),
         VARIABLE => variable(state),
         _ => Vec::new(),
     };
@@ -68,7 +69,7 @@ pub fn firmware_version_number() -> u64 {
     (u64::from(high) << 32) | u64::from(low)
 }
 
-fn fixed() -> Vec<(u32, u32)> {
+fn fixed(buffers: BufferBytes) -> Vec<(u32, u32)> {
     let (firmware_high, firmware_low) = firmware_version();
     let commands = size(COMMANDS.len());
     let mut rows = identity(firmware_high, firmware_low);
@@ -91,8 +92,8 @@ fn fixed() -> Vec<(u32, u32)> {
         (0x11B, u32::from(id::AES)),
         (0x11C, 256),
         (0x11D, 0xFF),
-        (0x11E, size(limits::MAX_COMMAND_BYTES)),
-        (0x11F, size(limits::MAX_COMMAND_BYTES)),
+        (0x11E, size(buffers.command)),
+        (0x11F, size(buffers.response)),
         (0x120, size(limits::MAX_DIGEST_BYTES)),
         (0x121, size(limits::MAX_CONTEXT_DATA_BYTES)),
         (0x122, size(limits::MAX_CONTEXT_DATA_BYTES)),
@@ -113,14 +114,14 @@ fn fixed() -> Vec<(u32, u32)> {
     rows
 }
 
-/// The specification (2.0, version 1.84 of 2025-03-20) and the manufacturer.
+/// The specification (2.0, version 1.85 of 2026-03-12) and the manufacturer.
 fn identity(firmware_high: u32, firmware_low: u32) -> Vec<(u32, u32)> {
     alloc::vec![
         (0x100, text(*b"2.0\0")),
         (0x101, 0),
-        (0x102, 184),
-        (0x103, 79),
-        (0x104, 2025),
+        (0x102, 185),
+        (0x103, 71),
+        (0x104, 2026),
         (0x105, text(*b"VCHS")),
         (0x106, text(*b"Vouc")),
         (0x107, text(*b"hsaf")),
@@ -137,8 +138,6 @@ fn variable(state: &State) -> Vec<(u32, u32)> {
     let persistent = state.nv.persistent.len();
     let counters =
         state.nv.indices.values().filter(|index| index.public.attributes.is(NvType::Counter)).count();
-    // A counter takes eight bytes.
-    let room = limits::MAX_NV_USER_BYTES.saturating_sub(state.nv.used_bytes());
     let lockout = &state.dictionary_attack;
     alloc::vec![
         (0x200, permanent(state)),
@@ -152,7 +151,7 @@ fn variable(state: &State) -> Vec<(u32, u32)> {
         (0x208, size(persistent)),
         (0x209, size(limits::MAX_PERSISTENT_OBJECTS.saturating_sub(persistent))),
         (0x20A, size(counters)),
-        (0x20B, size(room / 8)),
+        (0x20B, size(state.nv.free_counters())),
         (0x20C, state.algorithm_set),
         (0x20D, size(EccCurve::ALL.len())),
         (0x20E, lockout.failed_tries),

@@ -11,7 +11,7 @@ use crate::structures::buffers::Auth;
 use crate::structures::handles::Handle;
 use crate::structures::limits::{MAX_NV_BUFFER_BYTES, MAX_NV_INDEX_BYTES};
 use crate::structures::nv::{NvPublic, NvType};
-use crate::wire::{Marshal, Reader, Result, put_sized_structure};
+use crate::wire::{Marshal, Reader, Result, Secret, put_sized_structure};
 
 /// Octets of counters, bit fields and PINs.
 const NUMBER_BYTES: u16 = 8;
@@ -75,12 +75,12 @@ fn define(request: &mut Request<'_>, auth: &Auth, public: NvPublic) -> Result<()
     if request.state.nv.indices.contains_key(&public.index) {
         return Err(ResponseCode::NV_DEFINED);
     }
-    if !request.state.nv.has_room_for(usize::from(public.data_bytes)) {
+    if NvIndex::needed_bytes(&public) > request.state.nv.free_bytes() {
         return Err(ResponseCode::NV_SPACE);
     }
     let handle = public.index;
     let erased = if nv_type == NvType::Ordinary { ERASED } else { 0 };
-    let data: Vec<u8> = alloc::vec![erased; usize::from(public.data_bytes)];
+    let data = Secret::from(alloc::vec![erased; usize::from(public.data_bytes)]);
     request.state.nv.indices.insert(handle, NvIndex { public, auth, data });
     request.state.mark(Record::Entity(handle));
     Ok(())
@@ -116,7 +116,7 @@ fn check_attributes(public: &NvPublic, nv_type: NvType) -> Result<()> {
 pub fn nv_undefine_space(request: &mut Request<'_>) -> Result<()> {
     request.end_of_parameters()?;
     let (owner, handle) = (request.handle(0), request.handle(1));
-    let index = super::index_mut(request, handle)?;
+    let index = super::index(request, handle)?;
     if index.has(A::POLICY_DELETE) {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
@@ -131,7 +131,7 @@ pub fn nv_undefine_space(request: &mut Request<'_>) -> Result<()> {
 pub fn nv_undefine_space_special(request: &mut Request<'_>) -> Result<()> {
     request.end_of_parameters()?;
     let handle = request.handle(0);
-    if !super::index_mut(request, handle)?.has(A::POLICY_DELETE) {
+    if !super::index(request, handle)?.has(A::POLICY_DELETE) {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
     request.state.undefine(handle);
@@ -149,8 +149,8 @@ pub fn nv_read_public_2(request: &mut Request<'_>) -> Result<()> {
     }
     request.end_of_parameters()?;
     let handle = request.handle(0);
-    let public = super::index_mut(request, handle)?.public.clone();
-    put_sized_structure(&mut request.response, &Public2(public));
+    let public = super::index(request, handle)?.public.clone();
+    put_sized_structure(request.response, &Public2(public));
     let name = request.state.name(handle);
     request.answer(&name);
     Ok(())

@@ -19,7 +19,12 @@ use access::{check_read, check_write};
 
 /// The index behind a handle that the engine has found to be there.
 fn index_mut<'a>(request: &'a mut Request<'_>, handle: Handle) -> Result<&'a mut NvIndex> {
-    request.state.nv.indices.get_mut(&handle).ok_or(ResponseCode::HANDLE)
+    request.state.nv.indices.get_mut(handle).ok_or(ResponseCode::HANDLE)
+}
+
+/// The index behind a handle that the engine has found to be there, to be read.
+fn index<'a>(request: &'a Request<'_>, handle: Handle) -> Result<&'a NvIndex> {
+    request.state.nv.indices.get(&handle).ok_or(ResponseCode::HANDLE)
 }
 
 /// Sets an attribute of an index, and remembers to make it durable.
@@ -34,8 +39,8 @@ fn set_attribute(request: &mut Request<'_>, handle: Handle, attribute: NvAttribu
 pub fn nv_read_public(request: &mut Request<'_>) -> Result<()> {
     request.end_of_parameters()?;
     let handle = request.handle(0);
-    let public = index_mut(request, handle)?.public.clone();
-    put_sized_structure(&mut request.response, &public);
+    let public = index(request, handle)?.public.clone();
+    put_sized_structure(request.response, &public);
     let name = request.state.name(handle);
     request.answer(&name);
     Ok(())
@@ -50,7 +55,7 @@ pub fn nv_read(request: &mut Request<'_>) -> Result<()> {
     if usize::from(size) > MAX_NV_BUFFER_BYTES {
         return Err(ResponseCode::VALUE.parameter(1));
     }
-    let rest = index.data.get(usize::from(offset)..).ok_or(ResponseCode::VALUE.parameter(2))?;
+    let rest = index.data.as_bytes().get(usize::from(offset)..).ok_or(ResponseCode::VALUE.parameter(2))?;
     let bytes = rest.get(..usize::from(size)).ok_or(ResponseCode::NV_RANGE)?.to_vec();
     request.answer_sized(&bytes);
     Ok(())
@@ -94,7 +99,7 @@ pub fn nv_read_lock(request: &mut Request<'_>) -> Result<()> {
         Err(code) if code != ResponseCode::NV_UNINITIALIZED => return Err(code),
         Ok(_) | Err(_) => {}
     }
-    if !index_mut(request, handle)?.has(NvAttributes::READ_STCLEAR) {
+    if !index(request, handle)?.has(NvAttributes::READ_STCLEAR) {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
     set_attribute(request, handle, NvAttributes::READ_LOCKED)

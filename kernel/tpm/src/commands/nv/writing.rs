@@ -9,7 +9,7 @@ use crate::structures::attributes::NvAttributes;
 use crate::structures::buffers::Buffer;
 use crate::structures::limits::MAX_NV_BUFFER_BYTES;
 use crate::structures::nv::NvType;
-use crate::wire::Result;
+use crate::wire::{Result, Secret};
 
 /// TPM2B_MAX_NV_BUFFER.
 type NvBuffer = Buffer<MAX_NV_BUFFER_BYTES>;
@@ -18,7 +18,7 @@ type NvBuffer = Buffer<MAX_NV_BUFFER_BYTES>;
 fn put(request: &mut Request<'_>, offset: usize, bytes: &[u8]) -> Result<()> {
     let handle = request.handle(1);
     let index = super::index_mut(request, handle)?;
-    for (to, from) in index.data.iter_mut().skip(offset).zip(bytes) {
+    for (to, from) in index.data.as_mut_bytes().iter_mut().skip(offset).zip(bytes) {
         *to = *from;
     }
     index.public.attributes = index.public.attributes.with(NvAttributes::WRITTEN, true);
@@ -52,8 +52,10 @@ pub fn nv_increment(request: &mut Request<'_>) -> Result<()> {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
     let written = index.has(NvAttributes::WRITTEN);
-    let before = if written { index.number() } else { request.state.nv.greatest_counter() };
-    put(request, 0, &before.saturating_add(1).to_be_bytes())
+    let before = if written { index.number() } else { request.state.nv.max_counter };
+    let value = before.saturating_add(1);
+    request.state.nv.note_counter(value);
+    put(request, 0, &value.to_be_bytes())
 }
 
 /// TPM2_NV_Extend (Part 3, 31.9).
@@ -64,9 +66,9 @@ pub fn nv_extend(request: &mut Request<'_>) -> Result<()> {
     if !index.public.attributes.is(NvType::Extend) {
         return Err(ResponseCode::ATTRIBUTES.handle(2));
     }
-    let nothing = alloc::vec![0; index.data.len()];
+    let nothing = Secret::zeroed(index.data.len());
     let before = if index.has(NvAttributes::WRITTEN) { &index.data } else { &nothing };
-    let digest = hash(index.public.name_hash, &[before, data.as_bytes()]);
+    let digest = hash(index.public.name_hash, &[before.as_bytes(), data.as_bytes()]);
     put(request, 0, digest.as_bytes())
 }
 

@@ -55,7 +55,7 @@ pub fn create(request: &mut Request<'_>) -> Result<()> {
 
     request.state.random = random;
     request.answer_sized(&private);
-    public.marshal_sized(&mut request.response);
+    public.marshal_sized(request.response);
     let hierarchy = request.state.hierarchy_of(parent_handle);
     answer_creation(request, hierarchy, &name, &data, &digest);
     Ok(())
@@ -69,7 +69,7 @@ pub fn answer_creation(
     data: &CreationData,
     digest: &DigestBuffer,
 ) {
-    put_sized_structure(&mut request.response, data);
+    put_sized_structure(request.response, data);
     request.answer(digest);
     let ticket = creation_ticket(request.state, hierarchy, name, digest);
     request.answer(&ticket);
@@ -116,7 +116,7 @@ pub fn create_loaded(request: &mut Request<'_>) -> Result<()> {
     request.response_handle = Some(request.state.objects.load(object)?);
     request.state.random = random;
     request.answer_sized(&private);
-    public.marshal_sized(&mut request.response);
+    public.marshal_sized(request.response);
     request.answer(&name);
     Ok(())
 }

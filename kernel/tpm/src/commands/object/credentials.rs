@@ -60,6 +60,6 @@ pub fn activate_credential(request: &mut Request<'_>) -> Result<()> {
         return Err(ResponseCode::SIZE.parameter(1));
     }
     request.state.random = random;
-    put_sized(&mut request.response, credential.as_bytes());
+    put_sized(request.response, credential.as_bytes());
     Ok(())
 }

@@ -36,7 +36,7 @@ pub fn read_public(request: &mut Request<'_>) -> Result<()> {
     let object = request.state.object(request.handle(0)).ok_or(ResponseCode::SEQUENCE)?;
     let (public, name, qualified) =
         (object.public.clone(), object.name.clone(), object.qualified_name.clone());
-    public.marshal_sized(&mut request.response);
+    public.marshal_sized(request.response);
     request.answer(&name);
     request.answer(&qualified);
     Ok(())
@@ -55,7 +55,7 @@ pub fn unseal(request: &mut Request<'_>) -> Result<()> {
         return Err(ResponseCode::ATTRIBUTES.handle(1));
     }
     let data = object.sensitive.as_ref().map(|sensitive| sensitive.secret.clone()).unwrap_or_default();
-    data.marshal(&mut request.response);
+    data.marshal(request.response);
     Ok(())
 }
 

@@ -89,7 +89,7 @@ pub fn policy_nv(request: &mut Request<'_>) -> Result<()> {
     request.end_of_parameters()?;
     if !policy_of(request.state, session)?.1.trial {
         let contents = check_read(request.state, authorizer, index)?;
-        operation.check(operation.select(&contents.data, ResponseCode::SIZE)?)?;
+        operation.check(operation.select(contents.data.as_bytes(), ResponseCode::SIZE)?)?;
     }
     let name = request.state.name(index);
     let (algorithm, policy) = policy_of(request.state, session)?;
@@ -157,7 +157,7 @@ pub fn policy_authorize_nv(request: &mut Request<'_>) -> Result<()> {
     let digest = policy.digest.clone();
     if !policy.trial {
         let contents = check_read(request.state, authorizer, index)?;
-        let approved: TaggedDigest = Reader::new(&contents.data).read()?;
+        let approved: TaggedDigest = Reader::new(contents.data.as_bytes()).read()?;
         if approved.hash != algorithm {
             return Err(ResponseCode::HASH);
         }

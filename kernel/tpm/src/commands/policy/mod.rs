@@ -242,12 +242,17 @@ pub fn policy_authorize(request: &mut Request<'_>) -> Result<()> {
     let key_name: Name = request.parameter()?;
     let ticket = request.parameter_with(Ticket::unmarshal_verified)?;
     request.end_of_parameters()?;
+    let key_hash = name_hash(&key_name).map_err(|code| code.parameter(3))?;
     let (_, policy) = policy_of(request.state, request.handle(0))?;
     if !policy.trial {
         if !equal_in_constant_time(policy.digest.as_bytes(), approved.as_bytes()) {
             return Err(ResponseCode::VALUE.parameter(1));
         }
-        check_approval(request.state, &approved, &reference, &key_name, &ticket)?;
+        let signed = hash(key_hash, &[approved.as_bytes(), reference.as_bytes()]);
+        let expected = verified_ticket(request.state, ticket.hierarchy, signed.as_bytes(), &key_name);
+        if !equal_in_constant_time(expected.digest.as_bytes(), ticket.digest.as_bytes()) {
+            return Err(ResponseCode::VALUE.parameter(4));
+        }
     }
     let (algorithm, policy) = policy_of(request.state, request.handle(0))?;
     policy.digest = Digest::zero(algorithm);
@@ -255,23 +260,12 @@ pub fn policy_authorize(request: &mut Request<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The ticket must be that of the key's signature over policy and reference.
-fn check_approval(
-    state: &State,
-    approved: &DigestBuffer,
-    reference: &DigestBuffer,
-    key_name: &Name,
-    ticket: &Ticket,
-) -> Result<()> {
-    let number: u16 = Reader::new(key_name.as_bytes()).read().map_err(|code| code.parameter(3))?;
-    let algorithm = HashAlgorithm::from_wire(number).ok_or(ResponseCode::HASH.parameter(3))?;
-    let signed = hash(algorithm, &[approved.as_bytes(), reference.as_bytes()]);
-    let expected = verified_ticket(state, ticket.hierarchy, signed.as_bytes(), key_name);
-    if equal_in_constant_time(expected.digest.as_bytes(), ticket.digest.as_bytes()) {
-        Ok(())
-    } else {
-        Err(ResponseCode::VALUE.parameter(4))
-    }
+/// The hash algorithm of a Name: TPM_RC_SIZE or TPM_RC_HASH where it is none of an object.
+fn name_hash(name: &Name) -> Result<HashAlgorithm> {
+    let mut reader = Reader::new(name.as_bytes());
+    let number: u16 = reader.read().map_err(|_| ResponseCode::SIZE)?;
+    let algorithm = HashAlgorithm::from_wire(number).ok_or(ResponseCode::HASH)?;
+    if reader.rest().len() == algorithm.digest_bytes() { Ok(algorithm) } else { Err(ResponseCode::SIZE) }
 }
 
 /// The ticket of TPM2_VerifySignature: that a key's signature over a digest was good.
