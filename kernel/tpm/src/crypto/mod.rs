@@ -17,6 +17,8 @@
 //! * TPM2_RSA_Decrypt has to tell a wrong padding from a right one, by its response code. That one bit is the protocol's,
 //!   and whoever may use the key can ask for it.
 //!
+//! Shown by `tests/conformance/constant_time`: counts of instructions and branches that are the same for two secrets.
+//!
 //! Not claimed:
 //!
 //! * The search for primes takes a time that depends on where primes are, and marks multiples of small ones in a table.
