@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
         let (who, plan) = tree.current();
         let number = who.index(guest.places.len());
         let (vcpu, place) = guest.places[number];
-        let call = guest.prepare(&vm, &plan, place.calling_area.address() + 8);
+        let call = guest.prepare(&vm, &plan, place.calling_area + 8);
         // Checks the invariants, and that a refused call left no trace.
         let Ok(answer) = vm.call_from(vcpu, place, call) else {
             panic!("a guest ended the firmware by {call:?}")
@@ -50,12 +50,12 @@ fuzz_target!(|bytes: &[u8]| {
             continue;
         }
         match call.rax {
-            0 => guest.places[number].1 = context(place.vmsa.address(), call.rcx),
+            0 => guest.places[number].1 = context(place.vmsa, call.rcx),
             2 => {
                 let vcpu = APIC_IDS.iter().position(|id| u64::from(*id) == call.r8);
                 guest.places.push((vcpu.unwrap_or_default(), context(call.rcx, call.rdx)));
             }
-            3 => guest.places.retain(|(_, place)| place.vmsa.address() != call.rcx),
+            3 => guest.places.retain(|(_, place)| place.vmsa != call.rcx),
             _ => {}
         }
     }
