@@ -4,7 +4,7 @@
 //! The contract is Linux's (`Documentation/arch/x86/boot.rst`, 64-bit entry, and `asm/sev.h`); bare-metal guests get the same.
 
 use crate::facts::{MemoryRange, VmFacts};
-use crate::long_mode;
+use crate::long_mode::{self, Structures};
 use crate::memory::{CannotStart, GuestMemory};
 use alloc::vec::Vec;
 use core::mem::offset_of;
@@ -65,9 +65,13 @@ impl BootArea {
         self.start..self.page(PAGES)
     }
 
-    /// The boot parameters, for RSI.
-    pub fn boot_parameters(&self) -> u64 {
-        self.page(BOOT_PARAMETERS)
+    /// What the first vCPU starts with.
+    pub fn structures(&self) -> Structures {
+        Structures {
+            descriptors: self.page(DESCRIPTORS),
+            tables: self.page(TABLES),
+            boot_parameters: self.page(BOOT_PARAMETERS),
+        }
     }
 
     /// The command line.
@@ -78,16 +82,6 @@ impl BootArea {
     /// The calling area of the boot vCPU.
     pub fn calling_area(&self) -> u64 {
         self.page(CALLING_AREA)
-    }
-
-    /// The GDT.
-    pub fn descriptors(&self) -> u64 {
-        self.page(DESCRIPTORS)
-    }
-
-    /// The top page table.
-    pub fn tables(&self) -> u64 {
-        self.page(TABLES)
     }
 
     /// What the guest that ran before left in its part of the secrets page; none if it has given the page away.
@@ -128,7 +122,7 @@ impl BootArea {
         provide(CALLING_AREA, &[], PageState::CallingArea)?;
         provide(COMMAND_LINE, command_line, PageState::Guest)?;
         provide(DESCRIPTORS, long_mode::GDT.as_bytes(), PageState::Guest)?;
-        for (number, table) in (TABLES..).zip(long_mode::tables(self.tables(), facts.c_bit)) {
+        for (number, table) in (TABLES..).zip(long_mode::tables(self.page(TABLES), facts.c_bit)) {
             provide(number, table.as_bytes(), PageState::Guest)?;
         }
         Ok(())
@@ -177,7 +171,7 @@ impl BootArea {
     ) -> Result<(), CannotStart> {
         header.setup_data = self.page(SETUP_DATA).into();
         header.command_line = (self.command_line() as u32).into();
-        let place = self.boot_parameters().saturating_add(SETUP_HEADER_OFFSET as u64);
+        let place = self.page(BOOT_PARAMETERS).saturating_add(SETUP_HEADER_OFFSET as u64);
         memory.write(place, header.as_bytes())
     }
 }

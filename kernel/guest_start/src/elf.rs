@@ -2,9 +2,10 @@
 //! itself.
 
 use crate::boot_area::BootArea;
+use crate::long_mode;
 use crate::measured::Measured;
 use crate::memory::CannotStart;
-use crate::{ReadyGuest, Surroundings, long_mode};
+use crate::surroundings::{ReadyGuest, Surroundings};
 use boot_handoff::{ElfGuest, GuestRecord};
 
 /// Grants the guest's pages and prepares its first vCPU.
@@ -25,5 +26,8 @@ pub fn prepare(
     }
     let parameters = area.parameters(facts, None);
     area.fill(memory, surroundings.secrets, parameters, &[], measured.finish()?)?;
-    Ok(ReadyGuest { vmsa: long_mode::vmsa(&area, guest.entry, facts), calling_area: area.calling_area() })
+    Ok(ReadyGuest {
+        vmsa: long_mode::vmsa(area.structures(), guest.entry, facts),
+        calling_area: area.calling_area(),
+    })
 }

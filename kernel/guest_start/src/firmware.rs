@@ -6,7 +6,7 @@
 use crate::facts::{MemoryRange, VIDEO_MEMORY, VmFacts};
 use crate::measured;
 use crate::memory::{CannotStart, GuestMemory};
-use crate::{ReadyGuest, Surroundings};
+use crate::surroundings::{ReadyGuest, Surroundings};
 use alloc::vec::Vec;
 use boot_handoff::{FirmwareGuest, FirmwareSection, GuestRecord};
 use snp_abi::address::PAGE_BYTES;

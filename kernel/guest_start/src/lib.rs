@@ -30,34 +30,16 @@ mod linux;
 mod long_mode;
 mod measured;
 mod memory;
+mod surroundings;
 
 pub use facts::{MemoryRange, VmFacts};
 pub use host_files::{FileError, HostFile, HostFiles};
 pub use memory::{CannotStart, GuestMemory};
+pub use surroundings::{ReadyGuest, Surroundings};
 
 use boot_area::BootArea;
 use boot_handoff::{Guest, GuestRecord};
-use snp_abi::secrets::{GuestArea, SecretsPage};
-use snp_abi::vmsa::Vmsa;
-
-/// A guest that is ready to run.
-#[derive(Debug)]
-pub struct ReadyGuest {
-    /// Registers of its first vCPU.
-    pub vmsa: Vmsa,
-    /// Address of the first calling area.
-    pub calling_area: u64,
-}
-
-/// What the firmware lends for the start of a guest.
-pub struct Surroundings<'a> {
-    /// The VM, and the guest's memory in it.
-    pub memory: GuestMemory<'a>,
-    /// The host's files, for a guest that needs them.
-    pub files: Option<&'a mut dyn HostFiles>,
-    /// Makes the guest's secrets page, which names its first calling area.
-    pub secrets: &'a dyn Fn(u64) -> SecretsPage,
-}
+use snp_abi::secrets::GuestArea;
 
 /// Prepares the guest that the image was built for; none if it was built for none.
 ///

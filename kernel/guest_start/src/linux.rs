@@ -8,9 +8,10 @@ use crate::acpi::{self, Tables};
 use crate::boot_area::{self, BootArea};
 use crate::facts::MemoryRange;
 use crate::host_files::{FileError, HostFiles};
+use crate::long_mode;
 use crate::measured::Measured;
 use crate::memory::{CannotStart, GuestMemory};
-use crate::{ReadyGuest, Surroundings, long_mode};
+use crate::surroundings::{ReadyGuest, Surroundings};
 use boot_handoff::{BlobDigest, GuestRecord, LinuxGuest};
 use sha2::{Digest, Sha384};
 use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH};
@@ -86,7 +87,10 @@ pub fn prepare(
         tables.place(loader.memory)?;
     }
     let entry = loader.kernel_and_initrd(guest, &area)?;
-    Ok(ReadyGuest { vmsa: long_mode::vmsa(&area, entry, facts), calling_area: area.calling_area() })
+    Ok(ReadyGuest {
+        vmsa: long_mode::vmsa(area.structures(), entry, facts),
+        calling_area: area.calling_area(),
+    })
 }
 
 impl Loader<'_, '_> {

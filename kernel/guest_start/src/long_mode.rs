@@ -1,6 +1,5 @@
 //! A vCPU that starts in 64-bit mode with the first 4 GiB mapped one to one, all private.
 
-use crate::boot_area::BootArea;
 use crate::facts::VmFacts;
 use snp_abi::address::PAGE_BYTES;
 use snp_abi::vmsa::start::{DR6_RESET, DR7_RESET, EFER_LMA, EFER_LME, EFER_NXE, EFER_SVME};
@@ -49,23 +48,34 @@ pub fn tables(start: u64, c_bit: u64) -> impl Iterator<Item = Table> {
     })
 }
 
+/// Where in guest memory lies what the vCPU starts with.
+#[derive(Clone, Copy, Debug)]
+pub struct Structures {
+    /// The GDT.
+    pub descriptors: u64,
+    /// The top page table.
+    pub tables: u64,
+    /// The boot parameters, for RSI.
+    pub boot_parameters: u64,
+}
+
 /// The VMSA of a guest that starts at `entry`, with the boot parameters in RSI.
-pub fn vmsa(area: &BootArea, entry: u64, facts: &VmFacts<'_>) -> Vmsa {
+pub fn vmsa(structures: Structures, entry: u64, facts: &VmFacts<'_>) -> Vmsa {
     let mut vmsa = Vmsa::new_zeroed();
     vmsa.cs = Segment::flat_code_64(CODE_SELECTOR);
     let data = Segment::flat_data(DATA_SELECTOR);
     (vmsa.ds, vmsa.es, vmsa.ss, vmsa.fs, vmsa.gs) = (data, data, data, data, data);
-    vmsa.gdtr = Segment::new(0, 0, GDT_LIMIT, area.descriptors());
+    vmsa.gdtr = Segment::new(0, 0, GDT_LIMIT, structures.descriptors);
     vmsa.ldtr = Segment::new(0, LDT, 0xffff, 0);
     vmsa.tr = Segment::new(TASK_SELECTOR, BUSY_TASK, 0xffff, 0);
     vmsa.vmpl = facts.vmpl.to_wire();
     vmsa.efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SVME;
     vmsa.cr0 = CR0;
-    vmsa.cr3 = area.tables() | facts.c_bit;
+    vmsa.cr3 = structures.tables | facts.c_bit;
     vmsa.cr4 = CR4_PAE;
     vmsa.rflags = RFLAGS_RESET;
     vmsa.rip = entry;
-    vmsa.rsi = area.boot_parameters();
+    vmsa.rsi = structures.boot_parameters;
     vmsa.dr6 = DR6_RESET;
     vmsa.dr7 = DR7_RESET;
     vmsa.g_pat = PAT_RESET;
