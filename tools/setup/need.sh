@@ -1,15 +1,20 @@
 #!/bin/bash
 # need.sh PACKAGE...: installs the Debian or Ubuntu packages that are missing, and says so. Quick when none is.
+#
+# Status 75 says that a package is not offered here, and a line on stdout which.
 set -euo pipefail
+here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=tools/setup/root.sh
-source "$(dirname "${BASH_SOURCE[0]}")/root.sh"
+source "$here/root.sh"
+# shellcheck source=tools/setup/packages.sh
+source "$here/packages.sh"
 
 if [[ $# == 0 ]]; then
     printf 'usage: need.sh PACKAGE...\n' >&2
     exit 2
 fi
 
-if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+if ! has_packages; then
     if [[ ${VOUCHSAFE_NO_INSTALL:-} == 1 ]]; then
         say "cannot tell without dpkg whether these are installed, going on: $*"
         exit 0
@@ -19,12 +24,16 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
-missing=()
-for package in "$@"; do
-    state=$(dpkg-query --show --showformat='${db:Status-Abbrev}' "$package" 2>/dev/null || true)
-    [[ $state == ?i* ]] || missing+=("$package")
-done
+mapfile -t missing < <(missing_packages "$@")
 if [[ ${#missing[@]} == 0 ]]; then
     exit 0
+fi
+if [[ ${VOUCHSAFE_NO_INSTALL:-} != 1 ]]; then
+    read_package_lists
+    mapfile -t absent < <(not_offered "${missing[@]}")
+    if [[ ${#absent[@]} != 0 ]]; then
+        printf 'apt offers no %s here\n' "${absent[*]}"
+        exit 75
+    fi
 fi
 as_root "installing ${missing[*]}" "$APT_UPDATE" "$(apt_install "${missing[@]}")"

@@ -58,6 +58,23 @@ silent_on() {
     ! grep -qE -- "$pattern" <<<"$output" || { echo "'$pattern' is in: $output"; return 1; }
 }
 
+# Judges are known by their versions, not by their words.
+
+# older VERSION THAN: whether a version is older than another.
+older() {
+    [[ $1 != "$2" && $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]
+}
+
+# tools_before VERSION: whether tpm2-tools are older.
+tools_before() {
+    older "$(tpm2_getcap --version | sed -n 's/.*version="\([0-9.]*\).*/\1/p')" "$1"
+}
+
+# systemd_before VERSION: whether systemd is older.
+systemd_before() {
+    older "$(systemd-creds --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')" "$1"
+}
+
 # hex FILE: its bytes.
 hex() {
     xxd -p "$1" | tr -d '\n'

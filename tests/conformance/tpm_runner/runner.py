@@ -12,11 +12,9 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 from . import server
@@ -24,7 +22,6 @@ from . import server
 HERE = pathlib.Path(__file__).resolve().parent
 PRELUDE = HERE / "prelude.sh"
 CASE_SECONDS = 60
-PORTS_PER_CASE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,45 +56,6 @@ def select(suite, tctis, patterns):
     return cases
 
 
-class Ports:
-    """Hands out PORTS_PER_CASE ports in a row. None comes twice soon: a port whose server ended may stay taken for a while."""
-
-    # Below what Linux gives to clients.
-    FIRST, LAST = 10000, 32000
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.next = self.FIRST + os.getpid() % 2000 * PORTS_PER_CASE
-
-    def take(self):
-        with self.lock:
-            while True:
-                first = self.next
-                self.next += PORTS_PER_CASE
-                if self.next >= self.LAST:
-                    self.next = self.FIRST
-                if all_free(first):
-                    return first
-
-
-def all_free(first):
-    """Whether a case can have these ports."""
-    for port in range(first, first + PORTS_PER_CASE):
-        with socket.socket() as probe:
-            if not can_bind(probe, port):
-                return False
-    return True
-
-
-def can_bind(probe, port):
-    """Whether nobody listens on a port."""
-    try:
-        probe.bind(("127.0.0.1", port))
-    except OSError:
-        return False
-    return True
-
-
 def environment(running, case, folder):
     """What the prelude and the tools of a case read."""
     tpm = running.server
@@ -122,12 +80,12 @@ def case_has_room(running):
     return isinstance(running.server, server.Ours)
 
 
-def run_case(arguments, case, port):
+def run_case(arguments, case):
     """Runs one case. Gives `passed`, `failed` or `skipped`, a reason, and the seconds that it took."""
     started = time.monotonic()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="tpm-case-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     try:
-        with server.Running(arguments.against, folder, port, arguments.record is not None) as running:
+        with server.Running(arguments.against, folder, arguments.record is not None) as running:
             verdict, reason = judge(running, case, folder, arguments.seconds)
         if arguments.record:
             shutil.copyfile(folder / "server.log", arguments.record / f"{case.file.parents[1].name}.{case.function}")
@@ -199,12 +157,11 @@ def main(argv, suite, tctis=("swtpm", "mssim")):
     if not cases:
         print("no case has such a name", file=sys.stderr)
         return 2
-    ports = Ports()
     results_path = os.environ.get("VOUCHSAFE_RESULTS")
     outcomes = []
 
     def work(case):
-        return case, run_case(arguments, case, ports.take())
+        return case, run_case(arguments, case)
 
     results = open(results_path, "a", encoding="utf-8") if results_path else None
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:

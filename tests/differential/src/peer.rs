@@ -105,10 +105,18 @@ impl Recorded {
 
 /// A swtpm of its own, which ends with this value.
 pub struct Swtpm {
-    process: Child,
+    process: Process,
     commands: UnixStream,
     control: UnixStream,
+    folder: PathBuf,
+    resets: usize,
 }
+
+/// A process that ends with this value.
+struct Process(Child);
+
+/// swtpm keeps a file open for each reset; with the usual limit of 1,024 files it must be started anew before that.
+const MOST_RESETS: usize = 200;
 
 /// How long swtpm may take to start, and to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -120,6 +128,13 @@ impl Swtpm {
     /// Starts swtpm with a new TPM in `folder`.
     pub fn start(folder: &Path) -> io::Result<Self> {
         let (commands, control): (PathBuf, PathBuf) = (folder.join("commands"), folder.join("control"));
+        // One that was there before leaves its sockets behind.
+        for socket in [&commands, &control] {
+            match std::fs::remove_file(socket) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         let process = Command::new("swtpm")
             .args(["socket", "--tpm2", "--flags", "not-need-init"])
             .arg(format!("--tpmstate=dir={}", folder.display()))
@@ -127,7 +142,14 @@ impl Swtpm {
             .arg(format!("--ctrl=type=unixio,path={}", control.display()))
             .stdin(Stdio::null())
             .spawn()?;
-        let mut started = Self { process, commands: connect(&commands)?, control: connect(&control)? };
+        let process = Process(process);
+        let mut started = Self {
+            process,
+            commands: connect(&commands)?,
+            control: connect(&control)?,
+            folder: folder.to_owned(),
+            resets: 0,
+        };
         started.commands.set_read_timeout(Some(PATIENCE))?;
         started.control.set_read_timeout(Some(PATIENCE))?;
         started.reset()?;
@@ -160,6 +182,12 @@ impl Peer for Swtpm {
     }
 
     fn reset(&mut self) -> io::Result<()> {
+        self.resets += 1;
+        if self.resets > MOST_RESETS {
+            self.process.end();
+            *self = Self::start(&self.folder.clone())?;
+            return Ok(());
+        }
         self.control.write_all(&CONTROL_INIT)?;
         let mut result = [0; 4];
         self.control.read_exact(&mut result)?;
@@ -170,9 +198,15 @@ impl Peer for Swtpm {
     }
 }
 
-impl Drop for Swtpm {
+impl Process {
+    fn end(&mut self) {
+        let _gone_already = self.0.kill();
+        let _gone_already = self.0.wait();
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _gone_already = self.process.kill();
-        let _gone_already = self.process.wait();
+        self.end();
     }
 }

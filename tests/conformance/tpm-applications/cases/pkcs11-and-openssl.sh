@@ -8,7 +8,10 @@ _token() {
     tpm2_ptool addtoken --pid=1 --sopin=sopin --userpin=userpin --label=token >/dev/null
 }
 
-_module() { pkcs11-tool --module /usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1 --token-label token --login --pin userpin "$@"; }
+# Debian 13 keeps the module in a folder of its own.
+_module_file() { compgen -G '/usr/lib/*/pkcs11/libtpm2_pkcs11.so' || compgen -G '/usr/lib/*/libtpm2_pkcs11.so.1' || compgen -G '/usr/lib*/pkcs11/libtpm2_pkcs11.so'; }
+
+_module() { pkcs11-tool --module "$(_module_file | head -n 1)" --token-label token --login --pin userpin "$@"; }
 
 ptool_makes_a_token_and_keys() {
     _token

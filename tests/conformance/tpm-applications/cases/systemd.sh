@@ -1,6 +1,16 @@
 # systemd's users of a TPM: encrypted credentials, and LUKS volumes that open by the TPM.
 
-_creds() { PATH=$PATH:/usr/bin systemd-creds --tpm2-device="$TPM2TOOLS_TCTI" "$@"; }
+# From 256 on systemd-creds asks a system service unless it is root, and the service has the machine's TPM, not ours. A user
+# namespace makes it root where that is permitted.
+_creds() {
+    local prefix=()
+    if [[ $(id -u) != 0 ]] && ! systemd_before 256; then
+        unshare --map-root-user true 2>/dev/null ||
+            skip "systemd-creds of systemd 256 and newer wants a system service when it is not root"
+        prefix=(unshare --map-root-user)
+    fi
+    PATH=$PATH:/usr/bin "${prefix[@]}" systemd-creds --tpm2-device="$TPM2TOOLS_TCTI" "$@"
+}
 
 credential_opens_on_this_tpm() {
     echo secret >plain

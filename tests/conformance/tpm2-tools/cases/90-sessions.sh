@@ -107,8 +107,12 @@ session_without_continue_ends() {
     _key
     tpm2_startauthsession --hmac-session -S session.ctx
     tpm2_sessionconfig session.ctx --disable-continuesession
-    # The tool means to save the session afterwards, and fails at that.
-    refused 910 tpm2_hmac -c key.ctx -p session:session.ctx+auth -o mac data
+    # The tool means to save the session afterwards. Up to 5.6 it fails at that, later ones know that there is none.
+    if tools_before 5.7; then
+        refused 910 tpm2_hmac -c key.ctx -p session:session.ctx+auth -o mac data
+    else
+        tpm2_hmac -c key.ctx -p session:session.ctx+auth -o mac data
+    fi
     [[ -s mac ]]
     equal "$(tpm2_getcap handles-loaded-session)$(tpm2_getcap handles-saved-session)" ""
 }
