@@ -1,6 +1,8 @@
 #!/bin/bash
 # Makes sure that PATH has a qemu-system-x86_64 that the emulated machine can run on; installs it where apt has one.
 #
+# `qemu.sh check` changes nothing, and prints what is missing, as rust.sh does.
+#
 # 9.0 is the first whose TCG has x2APIC, which stock kernels want; the emulated machine is tested with 10.0.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
@@ -79,6 +81,7 @@ finish() {
 install_from_backports() {
     local commands=()
     if ! has_backports; then
+        say "adding $BACKPORTS to apt's sources: $BACKPORTS_FILE"
         local key=/usr/share/keyrings/debian-archive-keyring.gpg
         commands+=("printf '%s\\n' 'Types: deb' 'URIs: http://deb.debian.org/debian' 'Suites: $BACKPORTS' 'Components: main' 'Signed-By: $key' > $BACKPORTS_FILE")
     fi
@@ -88,7 +91,7 @@ install_from_backports() {
 
 install_from_release() {
     if [[ -z $(candidate_version) ]]; then
-        as_root "reading apt's package lists" "$APT_UPDATE"
+        as_root "reading apt's package lists" "$APT_UPDATE" || exit 1
     fi
     local candidate
     candidate=$(candidate_version)
@@ -105,7 +108,23 @@ if is_enough "$(found_version)"; then
     finish
 fi
 if ! command -v apt-get >/dev/null; then
+    [[ ${1:-} != check ]] || { printf 'person QEMU %s or newer; %s, and here is no apt\n' "$NEEDED" "$(describe_found)"; exit 0; }
     refuse "$(describe_found), and here is no apt to install it"
+fi
+if [[ ${1:-} == check ]]; then
+    if is_bookworm; then
+        source=$BACKPORTS
+        has_backports || source+=", for which $BACKPORTS_FILE is added"
+        printf 'install QEMU %s or newer, from %s (150 MB)\n' "$NEEDED" "$source"
+    else
+        candidate=$(candidate_version)
+        if [[ -z $candidate ]] || is_enough "$candidate"; then
+            printf 'install QEMU %s or newer, by apt (150 MB)\n' "$NEEDED"
+        else
+            printf 'person QEMU %s or newer; %s, and apt offers %s\n' "$NEEDED" "$(describe_found)" "$candidate"
+        fi
+    fi
+    exit 0
 fi
 say "QEMU $NEEDED or newer is needed; $(describe_found)"
 if is_bookworm; then

@@ -32,6 +32,11 @@ as_root() {
         prefix=(sudo)
         # Without a terminal nobody can answer a question for a password.
         [[ -t 0 ]] || prefix+=(-n)
+        if ! "${prefix[@]}" true 2>/dev/null; then
+            say "$what needs root, and $(id -un) may not use sudo here"
+            tell_commands "$@"
+            return 1
+        fi
     fi
     say "$what ..."
     for command in "$@"; do

@@ -1,6 +1,9 @@
 #!/bin/bash
 # Makes sure that cargo can build for the firmware's target: the pinned toolchain through rustup, or a distribution's
 # Rust of sufficient version that brings the target's core library.
+#
+# `rust.sh check` changes nothing. It prints what is missing: a line `install WHAT` where `rust.sh` would install it, or
+# `person WHAT` where somebody has to do something first.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=tools/setup/root.sh
@@ -31,20 +34,36 @@ if [[ -r $STAMP && $STAMP -nt rust-toolchain.toml ]] && [[ $(head -n 2 "$STAMP")
     exit 0
 fi
 
+checks_only=
+[[ ${1:-} != check ]] || checks_only=1
+
 if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
-    say "there is no Rust here; install it with rustup, from https://rustup.rs or a distribution:"
+    if [[ $(id -u) == 0 && -n ${SUDO_USER:-} ]]; then
+        missing="there is no Rust of root's; run make as $SUDO_USER, without sudo: it uses sudo for what needs it"
+    else
+        missing='there is no Rust (cargo and rustc on PATH)'
+    fi
+    if [[ -n $checks_only ]]; then
+        printf 'person %s; https://rustup.rs installs it, or Debian 13 and Ubuntu 24.04: sudo apt-get install rustup\n' "$missing"
+        exit 0
+    fi
+    say "$missing; install it with rustup, from https://rustup.rs or a distribution:"
     printf '    %s\n' "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" \
         "Debian 13, Ubuntu 24.04 or newer: sudo apt-get install rustup" >&2
     exit 1
 fi
 
 # Rust links the programs of the host with the system's linker.
-command -v cc >/dev/null || tools/setup/need.sh gcc libc6-dev
+[[ -n $checks_only ]] || command -v cc >/dev/null || tools/setup/need.sh gcc libc6-dev
 
 if command -v rustup >/dev/null; then
     toolchain=${RUSTUP_TOOLCHAIN:-$pinned}
     if ! rustup run "$toolchain" rustc --version >/dev/null 2>&1 || ! target_library >/dev/null ||
         ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        if [[ -n $checks_only ]]; then
+            printf 'install Rust %s with %s, by rustup (250 MB)\n' "$toolchain" "$TARGET"
+            exit 0
+        fi
         install=(rustup toolchain install "$toolchain" --no-self-update --profile minimal --component rustfmt --component clippy
             --target "$TARGET")
         if [[ ${VOUCHSAFE_NO_INSTALL:-} == 1 ]]; then
@@ -58,6 +77,7 @@ if command -v rustup >/dev/null; then
 else
     version=$(rustc --version | sed 's/^rustc \([0-9.]*\).*/\1/')
     if [[ $(printf '%s\n' "$minimum" "$version" | sort -V | head -n 1) != "$minimum" ]]; then
+        [[ -z $checks_only ]] || { printf 'person Rust %s or newer, %s is %s; https://rustup.rs has it\n' "$minimum" "$(command -v rustc)" "$version"; exit 0; }
         say "Rust $minimum or newer is needed, $(command -v rustc) is $version; install rustup from https://rustup.rs"
         exit 1
     fi
@@ -67,10 +87,12 @@ else
 fi
 
 if ! library=$(target_library); then
+    [[ -z $checks_only ]] || { printf 'person a core library of Rust for %s; https://rustup.rs, or Fedora: rust-std-static-%s\n' "$TARGET" "$TARGET"; exit 0; }
     say "$(command -v rustc) has no core library for $TARGET"
     say "install rustup from https://rustup.rs, or your distribution's package for that target (Fedora: rust-std-static-$TARGET)"
     exit 1
 fi
+[[ -z $checks_only ]] || exit 0
 mkdir -p "$(dirname "$STAMP")"
 {
     describe

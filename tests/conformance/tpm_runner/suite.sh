@@ -2,6 +2,12 @@
 # Sourced by the suites' programs `run`: packages first, then the cases of runner.py.
 runner=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
+# need_packages_of SUITE: gets what the file `packages` lists for the suite.
+need_packages_of() {
+    # shellcheck disable=SC2046 # one word for each package
+    need $(sed -n "s/^$1 //p" "$runner/../packages")
+}
+
 # need PACKAGE...: gets packages. Where apt offers none of that name, the suite is skipped, and its results say why.
 need() {
     local status=0 reason

@@ -55,6 +55,11 @@ impl Built {
         self.target.join("lean/x86_64-unknown-none/firmware/kernel")
     }
 
+    /// The kernel's ELF file as it is built with a deliberate fault; the last one that was built.
+    pub fn faulty_kernel(&self) -> PathBuf {
+        self.target.join("fault/x86_64-unknown-none/firmware/kernel")
+    }
+
     /// A folder for what runs leave behind; it exists afterwards.
     pub fn logs(&self, stage: &str) -> io::Result<PathBuf> {
         let folder = self.target.join("results").join(stage);

@@ -1,16 +1,16 @@
 //! One run of `snp-emulator`.
 
 use crate::built::Built;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// How long the machine may take to say where it hangs and to stop, after its own time limit.
 const GRACE_SECONDS: u64 = 20;
-/// What `timeout` answers when it had to end the program.
-const STATUS_ENDED_BY_TIMEOUT: i32 = 124;
 
 /// What the machine says when a level below VMPL0 runs for the first time.
 const BOOTED: &str = "machine: first entry to VMPL";
@@ -59,13 +59,11 @@ pub fn run(
 ) -> io::Result<Ended> {
     let serial = logs.join(format!("{name}.serial"));
     let messages = logs.join(format!("{name}.machine"));
-    // `timeout` ends the program with everything that it started, should its own time limit fail.
-    let mut command = Command::new("timeout");
+    let mut command = Command::new(built.tool("snp-emulator"));
     command
-        .args(["--kill-after=5", &(limit_seconds + GRACE_SECONDS).to_string()])
-        .arg(built.tool("snp-emulator"))
         .arg("run")
         .arg(image)
+        .arg("--end-with-parent")
         .args(["--timeout", &limit_seconds.to_string()])
         .args(options)
         .stdin(Stdio::null())
@@ -73,6 +71,7 @@ pub fn run(
         .stderr(Stdio::piped());
     let start = Instant::now();
     let mut child = command.spawn()?;
+    let guard = end_after(&child, Duration::from_secs(limit_seconds + GRACE_SECONDS));
     let mut machine = String::new();
     let mut booted_after = None;
     for line in child.stderr.take().into_iter().flat_map(|errors| BufReader::new(errors).split(b'\n')) {
@@ -83,9 +82,23 @@ pub fn run(
         machine.push_str(&line);
         machine.push('\n');
     }
-    let status = child.wait()?.code().filter(|status| *status != STATUS_ENDED_BY_TIMEOUT);
+    let status = child.wait()?.code();
+    // The thread ends when nobody holds the other end any more.
+    drop(guard);
     let took = start.elapsed();
     fs::write(messages, &machine)?;
     let serial = String::from_utf8_lossy(&fs::read(&serial)?).into_owned();
     Ok(Ended { status, serial, machine, took, booted_after })
+}
+
+/// Ends the program, should its own time limit fail, unless what this returns is dropped before. It takes QEMU along.
+fn end_after(child: &Child, limit: Duration) -> Sender<()> {
+    let (guard, ended) = channel();
+    let process = Pid::from_child(child);
+    std::thread::spawn(move || {
+        if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            let _gone_already = kill_process(process, Signal::TERM);
+        }
+    });
+    guard
 }

@@ -27,7 +27,9 @@ const PORT: &str = "/dev/vport0p1";
 /// All of tpm2-tools is one program with many names.
 const TOOLS: &str = "/usr/bin/tpm2";
 /// The TPM through the kernel's resource manager.
-const TRANSPORT: &str = "device:/dev/tpmrm0";
+pub const TRANSPORT: &str = "device:/dev/tpmrm0";
+/// The TPM as Linux shows it.
+pub const TPM_DEVICE: &str = "/dev/tpm0";
 /// Where programs run, so that their files have short names.
 const FOLDER: &str = "/tmp";
 const CONFIGFS: &str = "/sys/kernel/config";

@@ -14,7 +14,9 @@ mod wanted;
 
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
+use std::fs::Permissions;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use wanted::Wanted;
@@ -22,6 +24,9 @@ use wanted::Wanted;
 /// Modules in the order in which they must be loaded, as the initrd has them.
 const MODULES: &str = "/modules";
 const SHELL: &str = "/bin/busybox";
+/// For whoever sits there.
+const THINGS: &str = "dmesg | grep -i sev; nproc; cat /proc/cmdline";
+const THINGS_WITH_TPM: &str = "tpm2_pcrread sha256:0,4,8,9; tpm2_getrandom --hex 16; tpm2_createek -c ek.ctx -G rsa -u ek.pub; dmesg | grep -iE 'sev|svsm'";
 
 fn main() {
     mount_all();
@@ -87,14 +92,28 @@ fn run_shell() {
         say(&format!("there is no shell in this initrd: {error}"));
         return;
     }
+    // Busybox asks the first program, which is not busybox, to restart.
+    for (name, option) in [("reboot", "reboot"), ("poweroff", "poweroff"), ("halt", "poweroff")] {
+        let path = format!("/bin/{name}");
+        let script = format!("#!{SHELL} sh\nexec {SHELL} {option} -f\n");
+        let written = fs::remove_file(&path)
+            .and_then(|()| fs::write(&path, script))
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)));
+        if let Err(error) = written {
+            say(&format!("{path}: {error}"));
+        }
+    }
+    let has_tpm = std::path::Path::new(agent::TPM_DEVICE).exists();
     println!(
-        "\nThis is a stock Linux kernel at VMPL2. `exit` turns the machine off, Ctrl-A X ends it at once.\n"
+        "\nThis is a stock Linux kernel at VMPL2. `reboot` restarts it, `exit` turns the machine off, Ctrl-A X ends it at once."
     );
+    println!("Things to try: {}\n", if has_tpm { THINGS_WITH_TPM } else { THINGS });
     // A session of its own with the console as its terminal, so that Ctrl-C reaches what runs and not the shell.
     let status = Command::new(SHELL)
         .arg0("setsid")
         .args(["-c", SHELL, "sh", "-l"])
-        .env("PATH", "/bin")
+        .env("PATH", "/bin:/usr/bin")
+        .env("TPM2TOOLS_TCTI", agent::TRANSPORT)
         .env("HOME", "/")
         .env("TERM", "linux")
         .env("PS1", "vouchsafe-guest:\\w# ")

@@ -7,6 +7,7 @@ const TRAILER: &str = "TRAILER!!!";
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
+const LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 /// An archive that is being written.
@@ -30,6 +31,11 @@ impl Archive {
     /// Adds a file that can be run.
     pub fn program(&mut self, path: &str, contents: &[u8]) {
         self.entry(path, PROGRAM, (0, 0), contents);
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) {
+        self.entry(path, LINK, (0, 0), target.as_bytes());
     }
 
     /// Adds a character device.

@@ -1,8 +1,11 @@
 //! Other people's guests, as `tools/setup/guests.sh` leaves them.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+/// The kernel that has a driver for our TPM.
+pub const NEWEST: &str = "linux-new";
 /// The script, from the root of the repository.
 const SCRIPT: &str = "tools/setup/guests.sh";
 const FOLDER_VARIABLE: &str = "VOUCHSAFE_GUESTS";
@@ -35,6 +38,23 @@ pub struct Kernel {
     pub version: String,
 }
 
+/// UEFI firmware.
+#[derive(Clone, Debug)]
+pub struct Firmware {
+    /// The file.
+    pub file: PathBuf,
+    /// Debian's version.
+    pub version: String,
+}
+
+/// Writes a file in one step: another run may be reading it.
+fn replace(path: &Path, contents: &[u8]) -> Result<(), Missing> {
+    let explain = |error: std::io::Error| Missing::Broken(format!("{}: {error}", path.display()));
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    std::fs::write(&new, contents).map_err(explain)?;
+    std::fs::rename(&new, path).map_err(explain)
+}
+
 impl Guests {
     /// Guests below the build's folder `target`, for programs that run in the root of the repository.
     pub fn of(target: &Path) -> Self {
@@ -50,25 +70,34 @@ impl Guests {
         let contents = crate::initrd::build(&folder.join("modules"), &self.init, Some(&busybox))
             .map_err(Missing::Broken)?;
         let initrd = folder.join("initrd");
-        std::fs::write(&initrd, contents).map_err(|error| Missing::Broken(error.to_string()))?;
+        replace(&initrd, &contents)?;
         let version = std::fs::read_to_string(folder.join("version")).unwrap_or_default();
         Ok(Kernel { image: folder.join("vmlinuz"), initrd, version: version.trim().to_owned() })
     }
 
     /// Fetches the newest kernel with a driver for our TPM and tpm2-tools, and makes an initrd of them.
     pub fn workflow(&self) -> Result<Kernel, Missing> {
-        self.fetch(&["linux-new", "tpm2-tools", "tpm-svsm"])?;
-        let folder = self.folder.join("linux-new");
+        self.with_tpm("initrd", None)
+    }
+
+    /// The same with a shell.
+    pub fn shell(&self) -> Result<Kernel, Missing> {
+        self.fetch(&["busybox"])?;
+        self.with_tpm("shell-initrd", Some(&self.folder.join("busybox/busybox")))
+    }
+
+    fn with_tpm(&self, name: &str, busybox: Option<&Path>) -> Result<Kernel, Missing> {
+        self.fetch(&[NEWEST, "tpm2-tools", "tpm-svsm"])?;
+        let folder = self.folder.join(NEWEST);
         let contents = crate::initrd::build_all(&crate::initrd::Contents {
             modules: &folder.join("modules"),
             more_modules: &[self.folder.join("tpm-svsm/tpm_svsm.ko")],
             init: &self.init,
-            busybox: None,
+            busybox,
             tpm2_tools: Some(&self.folder.join("tpm2-tools/tree")),
         });
-        let initrd = self.folder.join("tpm-svsm/initrd");
-        std::fs::write(&initrd, contents.map_err(Missing::Broken)?)
-            .map_err(|error| Missing::Broken(error.to_string()))?;
+        let initrd = self.folder.join("tpm-svsm").join(name);
+        replace(&initrd, &contents.map_err(Missing::Broken)?)?;
         let version = std::fs::read_to_string(folder.join("version")).unwrap_or_default();
         Ok(Kernel { image: folder.join("vmlinuz"), initrd, version: version.trim().to_owned() })
     }
@@ -79,12 +108,28 @@ impl Guests {
         Ok(self.folder.join("ovmf/OVMF.amdsev.fd"))
     }
 
+    /// The newest firmware that Debian has, of sid.
+    pub fn newest_firmware(&self) -> Result<Firmware, Missing> {
+        self.fetch(&["ovmf-sid"])?;
+        let folder = self.folder.join("ovmf-sid");
+        let version = std::fs::read_to_string(folder.join("version")).unwrap_or_default();
+        Ok(Firmware { file: folder.join("OVMF.amdsev.fd"), version: version.trim().to_owned() })
+    }
+
+    /// Runs the script; who watches sees what it says.
     fn fetch(&self, names: &[&str]) -> Result<(), Missing> {
-        let output = Command::new(SCRIPT).args(names).output();
-        let output = output.map_err(|error| Missing::Broken(format!("{SCRIPT}: {error}")))?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        let last = text.lines().last().unwrap_or_default().to_owned();
-        match output.status.code() {
+        let child = Command::new(SCRIPT).args(names).stderr(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| Missing::Broken(format!("{SCRIPT}: {error}")))?;
+        let mut last = String::new();
+        for line in
+            child.stderr.take().into_iter().flat_map(|stream| BufReader::new(stream).lines()).flatten()
+        {
+            eprintln!("{line}");
+            last = line;
+        }
+        let status = child.wait().map_err(|error| Missing::Broken(format!("{SCRIPT}: {error}")))?;
+        let last = last.trim_start_matches("setup: ").to_owned();
+        match status.code() {
             Some(0) => Ok(()),
             Some(UNAVAILABLE) => Err(Missing::Unavailable(last)),
             _ => Err(Missing::Broken(format!("{SCRIPT}: {last}"))),

@@ -79,6 +79,16 @@ fn add_programs(archive: &mut Archive, tree: &Path) -> Result<(), String> {
     for file in programs::with_libraries(tree, TPM2_TOOLS)? {
         archive.program(&file.path, &file.contents);
     }
+    // All tools are one program, which asks for its name.
+    let bin = tree.join("usr/bin");
+    let entries = std::fs::read_dir(&bin).map_err(|error| format!("{}: {error}", bin.display()))?;
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.retain(|name| name.starts_with("tpm2_"));
+    names.sort();
+    for name in names {
+        archive.link(&format!("usr/bin/{name}"), "tpm2");
+    }
     Ok(())
 }
 

@@ -21,7 +21,8 @@ Exit status:
   1  the guest reported failure,      4  strict violation: reliance on what hardware forbids
      or died (triple fault)           5  time limit
   2  bad usage or input               6  an attack (--attack) took VMPL0
-                                      70 the machine failed, or QEMU is none that it can stand on";
+                                      70 the machine failed, or QEMU is none that it can stand on
+                                     130 ended by a signal, such as Ctrl-C";
 
 /// The program's arguments.
 #[derive(Parser)]
@@ -129,6 +130,9 @@ pub struct RunArguments {
     /// Connect the terminal to the guest's serial port; Ctrl-A X ends the run
     #[arg(long)]
     pub interactive: bool,
+    /// End when the program that started this one ends
+    #[arg(long)]
+    pub end_with_parent: bool,
     /// The QEMU to use
     #[arg(long, default_value = "qemu-system-x86_64", value_name = "PROGRAM")]
     pub qemu: PathBuf,

@@ -5,6 +5,7 @@ use crate::plan::Launch;
 use crate::platform::{self, Platform, PlatformError};
 use crate::qemu::{self, LEAST_VERSION, MemoryLayout, Paths};
 use crate::report::{Ending, Report};
+use crate::signals::EndedBySignal;
 use crate::symbols::Symbols;
 use igvm::launch::LaunchError;
 use igvm::show::hex;
@@ -113,11 +114,15 @@ pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
     command.stdin(if arguments.interactive { Stdio::inherit() } else { Stdio::null() });
     command.stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| RunError::NoQemu(name(&arguments.qemu), error))?;
+    let signals = EndedBySignal::watch(&child)?;
     let errors = child.stderr.take().map(forward_errors);
     let (lines, qmp) = match connect(&listeners, &mut child) {
         Ok(connected) => connected,
         Err(error) => {
             let _ = child.kill();
+            if signals.happened() {
+                return Ok(Ending::Interrupted.status());
+            }
             let text = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
             return Err(error.unwrap_or(RunError::QemuEnded(text)));
         }
@@ -127,7 +132,13 @@ pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
     let limit = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
     let ending = watch(&mut report, &lines, qmp, limit)?;
     end(&mut child, ending == Some(Ending::TimeLimit));
-    let ending = ending.unwrap_or(if arguments.interactive { Ending::Left } else { Ending::Broken });
+    let ending = ending.filter(|_| !signals.happened()).unwrap_or(if signals.happened() {
+        Ending::Interrupted
+    } else if arguments.interactive {
+        Ending::Left
+    } else {
+        Ending::Broken
+    });
     report.close(ending)?;
     Ok(ending.status())
 }

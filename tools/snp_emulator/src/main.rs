@@ -11,6 +11,7 @@ mod plan;
 mod platform;
 mod qemu;
 mod report;
+mod signals;
 mod symbols;
 
 use arguments::{Action, Command, LIST_ATTACKS, RunArguments};
@@ -46,6 +47,9 @@ fn attacks() -> String {
 }
 
 fn run(arguments: &RunArguments) -> Result<u8, machine::RunError> {
+    if arguments.end_with_parent {
+        signals::end_with_parent()?;
+    }
     if arguments.attack.as_deref() == Some(LIST_ATTACKS) {
         print!("{}", attacks());
         return Ok(0);

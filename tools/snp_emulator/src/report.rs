@@ -28,6 +28,8 @@ pub enum Ending {
     TimeLimit,
     /// Who sat at the terminal ended it.
     Left,
+    /// A signal ended it: Ctrl-C, or whoever started it went away.
+    Interrupted,
     /// The monitor itself failed, or QEMU did.
     Broken,
 }
@@ -45,6 +47,7 @@ const ENDINGS: &[(Ending, &str, u8, &str)] = &[
     (Ending::Lost, "lost", 6, "VMPL0 was lost to the attack"),
     (Ending::TimeLimit, "", 5, "the guest did not finish in time"),
     (Ending::Left, "", 0, "the run was ended from the terminal"),
+    (Ending::Interrupted, "", 130, "the run was ended by a signal"),
     (Ending::Broken, "", 70, "the machine failed, not the guest"),
 ];
 

@@ -6,12 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod cargo_log;
+mod report;
 
 use cargo_log::TestLog;
 use clap::{Parser, Subcommand};
 use end_to_end::verdict::{Outcome, RESULTS_VARIABLE, Verdict};
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
@@ -32,6 +33,9 @@ enum Action {
     Stage {
         /// The stage's name.
         name: String,
+        /// Which stage of how many, as N/M.
+        #[arg(long, default_value = "")]
+        number: String,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -40,6 +44,9 @@ enum Action {
     Cargo {
         /// The stage's name.
         name: String,
+        /// Which stage of how many, as N/M.
+        #[arg(long, default_value = "")]
+        number: String,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -55,15 +62,15 @@ enum Action {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.action {
-        Action::Stage { name, command } => {
-            stage(&arguments.folder, name, command).map(|()| ExitCode::SUCCESS)
-        }
-        Action::Cargo { name, command } => {
-            cargo(&arguments.folder, name, command, &mut io::stdout()).map(|()| ExitCode::SUCCESS)
-        }
+        Action::Stage { name, number, command } => report::around(&arguments.folder, name, number, || {
+            stage(&arguments.folder, name, command, &mut io::stdout())
+        }),
+        Action::Cargo { name, number, command } => report::around(&arguments.folder, name, number, || {
+            cargo(&arguments.folder, name, command, &mut io::stdout())
+        }),
         Action::Summary { names } => {
-            let (text, is_good) = summary(&arguments.folder, names);
-            print!("{text}");
+            let (text, is_good) = report::summary(&arguments.folder, names);
+            print!("{}", report::coloured(&text, io::stdout().is_terminal()));
             Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
     };
@@ -107,13 +114,13 @@ fn read_file(path: &Path, name: &str) -> Vec<Verdict> {
 }
 
 /// Adds a failed verdict where a command failed and no verdict says so.
-fn account_for(status: ExitStatus, name: &str, verdicts: &mut Vec<Verdict>) {
+fn account_for(status: ExitStatus, name: &str, last: &[String], verdicts: &mut Vec<Verdict>) {
     let is_explained = verdicts.iter().any(|verdict| verdict.outcome == Outcome::Failed);
     if !status.success() && !is_explained {
         verdicts.push(Verdict::new(
             Outcome::Failed,
             name,
-            format!("ended with {status}, but no test failed"),
+            format!("ended with {status}, but no test failed: {}", last.join(" | ")),
         ));
     }
 }
@@ -125,17 +132,37 @@ fn command_of(words: &[String]) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Runs a stage that writes its own file.
-fn stage(folder: &Path, name: &str, words: &[String]) -> io::Result<()> {
+/// Lines of a stage's output that say why it died.
+const LAST_LINES: usize = 3;
+
+/// Runs a stage that writes its own file, and passes its output on. What it printed last is the reason if it dies.
+fn stage(folder: &Path, name: &str, words: &[String], output: &mut dyn Write) -> io::Result<()> {
     let path = fresh_file(folder, name)?;
-    let verdicts = match command_of(words)?.env(RESULTS_VARIABLE, &path).status() {
-        Ok(status) if !path.exists() => {
-            vec![Verdict::new(Outcome::Failed, name, format!("left no results and ended with {status}"))]
-        }
-        Ok(status) => {
-            let mut verdicts = read_file(&path, name);
-            account_for(status, name, &mut verdicts);
-            verdicts
+    let (reader, writer) = io::pipe()?;
+    let mut command = command_of(words)?;
+    command.env(RESULTS_VARIABLE, &path).stdout(writer.try_clone()?).stderr(writer);
+    let spawned = command.spawn();
+    drop(command); // holds the pipe's writing end
+    let mut last: Vec<String> = Vec::new();
+    let verdicts = match spawned {
+        Ok(mut child) => {
+            for line in BufReader::new(reader).split(b'\n') {
+                let line = String::from_utf8_lossy(&line?).into_owned();
+                writeln!(output, "{line}")?;
+                if !line.trim().is_empty() && !line.starts_with("make") {
+                    last.push(line.trim().to_owned());
+                    last.drain(..last.len().saturating_sub(LAST_LINES));
+                }
+            }
+            let status = child.wait()?;
+            if path.exists() {
+                let mut verdicts = read_file(&path, name);
+                account_for(status, name, &last, &mut verdicts);
+                verdicts
+            } else {
+                let reason = format!("left no results and ended with {status}: {}", last.join(" | "));
+                vec![Verdict::new(Outcome::Failed, name, reason)]
+            }
         }
         Err(error) => vec![Verdict::new(Outcome::Failed, name, format!("{}: {error}", words.join(" ")))],
     };
@@ -158,37 +185,14 @@ fn cargo(folder: &Path, name: &str, words: &[String], output: &mut dyn Write) ->
         log.read(&line);
     }
     let mut verdicts = log.finish();
-    account_for(child.wait()?, name, &mut verdicts);
+    account_for(child.wait()?, name, &[], &mut verdicts);
     write_file(&path, &verdicts)
-}
-
-/// The text of the summary, whose last line is the sum, and whether nothing failed.
-fn summary(folder: &Path, names: &[String]) -> (String, bool) {
-    let mut text = String::new();
-    let (mut passed, mut failed, mut skipped) = (0_usize, 0_usize, 0_usize);
-    for stage in names {
-        for verdict in read_file(&file_of(folder, stage), stage) {
-            let (count, word) = match verdict.outcome {
-                Outcome::Passed => (&mut passed, None),
-                Outcome::Failed => (&mut failed, Some("failed")),
-                Outcome::Skipped => (&mut skipped, Some("skipped")),
-            };
-            *count += 1;
-            if let Some(word) = word {
-                let line = format!("{word}: {stage}: {}: {}", verdict.name, verdict.reason);
-                text.push_str(line.trim_end_matches([':', ' ']));
-                text.push('\n');
-            }
-        }
-    }
-    let skips = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-    text.push_str(&format!("{passed} passed, {failed} failed{skips}\n"));
-    (text, failed == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::summary;
 
     type Stage = fn(&Path, &str, &[String]) -> io::Result<()>;
 
@@ -214,6 +218,10 @@ mod tests {
     }
 
     /// Runs `script` as a stage that was good before, and adds it up.
+    fn quiet_stage(folder: &Path, name: &str, words: &[String]) -> io::Result<()> {
+        stage(folder, name, words, &mut io::sink())
+    }
+
     fn run(kind: Stage, script: &str) -> (String, bool) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_file(&file_of(folder.path(), "a"), &[Verdict::new(Outcome::Passed, "stale", "")])
@@ -226,7 +234,7 @@ mod tests {
     fn a_stage_is_believed_when_it_ends_well() {
         let script = "printf 'passed\tx\t\nskipped\ty\tno network\n' > $VOUCHSAFE_RESULTS";
         assert_eq!(
-            run(stage, script),
+            run(quiet_stage, script),
             ("skipped: a: y: no network\n1 passed, 0 failed, 1 skipped\n".to_owned(), true)
         );
     }
@@ -243,9 +251,15 @@ mod tests {
             ("printf 'failed\tx\tworse\n' > $VOUCHSAFE_RESULTS; exit 1".to_owned(), "0 passed, 1 failed"),
         ];
         for (script, sum) in outcomes {
-            let (text, is_good) = run(stage, &script);
+            let (text, is_good) = run(quiet_stage, &script);
             assert_eq!((text.lines().last(), is_good), (Some(sum), false), "{script}: {text}");
         }
+    }
+
+    #[test]
+    fn a_stage_that_dies_says_why() {
+        let (text, _) = run(quiet_stage, "echo one; echo 'too many open files' >&2; exit 2");
+        assert!(text.contains("exit status: 2: one | too many open files"), "{text}");
     }
 
     #[test]
@@ -263,7 +277,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let names = ["a".to_owned()];
         assert!(!summary(folder.path(), &names).1);
-        for kind in [stage as Stage, quiet_cargo] {
+        for kind in [quiet_stage as Stage, quiet_cargo] {
             write_file(&file_of(folder.path(), "a"), &[Verdict::new(Outcome::Passed, "stale", "")])
                 .expect("a file");
             let _ = kind(folder.path(), "a", &["/nowhere/to/be/found".to_owned()]);

@@ -7,12 +7,13 @@
 mod deceit;
 mod judge;
 mod rows;
+mod sid;
 
 use clap::Parser;
 use end_to_end::built::Built;
 use end_to_end::verdict::{Outcome, RESULTS_VARIABLE, Verdict};
 use guests::boot::{Boot, Way};
-use guests::fetched::{Guests, Kernel, Missing};
+use guests::fetched::{Firmware, Guests, Kernel, Missing, NEWEST};
 use rows::{Ending, KernelName, ROWS, Row, WayName};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,12 +23,7 @@ use std::time::Instant;
 /// Bytes of the test's disk; the guest copies the first half to the second.
 const DISK_BYTES: usize = 2 << 20;
 /// Time limit of one boot, in seconds.
-const LIMIT_SECONDS: u64 = 150;
-/// Exit statuses of the emulator that judge the guest or the firmware: finished, terminated, violation. What ends in another
-/// way may be the emulated machine's own fault.
-const JUDGED: [i32; 3] = [0, 3, 4];
-/// Lines of the machine that are shown of a run that is tried again.
-const LAST_LINES: usize = 12;
+const LIMIT_SECONDS: u64 = 300;
 
 /// Boots stock guests on the emulated machine and judges what they say.
 #[derive(Parser)]
@@ -40,7 +36,20 @@ struct Arguments {
 struct Fetched {
     stable: Result<Kernel, Missing>,
     newest: Result<Kernel, Missing>,
+    sid: Result<Kernel, Missing>,
     firmware: Result<PathBuf, Missing>,
+    sid_firmware: Result<Firmware, Missing>,
+}
+
+impl Fetched {
+    /// The version of what a row takes from sid; empty where it takes nothing.
+    fn version(&self, row: &Row) -> String {
+        match (row.kernel, row.way, &self.sid, &self.sid_firmware) {
+            (KernelName::Sid, _, Ok(kernel), _) => kernel.version.clone(),
+            (_, WayName::SidOvmf, _, Ok(firmware)) => firmware.version.clone(),
+            _ => String::new(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -63,17 +72,19 @@ fn run(names: &[String]) -> std::io::Result<bool> {
     let guests = Guests::of(&target);
     let fetched = Fetched {
         stable: guests.kernel("linux-6.12"),
-        newest: guests.kernel("linux-new"),
+        newest: guests.kernel(NEWEST),
+        sid: guests.kernel("linux-sid"),
         firmware: guests.firmware(),
+        sid_firmware: guests.newest_firmware(),
     };
-    for kernel in [&fetched.stable, &fetched.newest].into_iter().flatten() {
+    for kernel in [&fetched.stable, &fetched.newest, &fetched.sid].into_iter().flatten() {
         println!("guests: Linux {}", kernel.version);
     }
     let mut verdicts = Vec::new();
     let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| row.name.contains(name.as_str()));
     for row in ROWS.iter().filter(wanted) {
         let began = Instant::now();
-        let these = boot(row, &fetched, &built, &logs);
+        let these = sid::weigh(row, &fetched.version(row), boot(row, &fetched, &built, &logs));
         for verdict in &these {
             print!("{}", verdict.line());
         }
@@ -100,10 +111,12 @@ fn boot(row: &Row, fetched: &Fetched, built: &Built, logs: &Path) -> Vec<Verdict
     let kernel = match row.kernel {
         KernelName::Stable => &fetched.stable,
         KernelName::Newest => &fetched.newest,
+        KernelName::Sid => &fetched.sid,
     };
     let firmware = match row.way {
         WayName::Direct | WayName::Embedded => Ok(None),
         WayName::Ovmf => fetched.firmware.as_ref().map(Some),
+        WayName::SidOvmf => fetched.sid_firmware.as_ref().map(|firmware| Some(&firmware.file)),
     };
     match (kernel, firmware) {
         (Ok(kernel), Ok(firmware)) => boot_with(row, kernel, firmware, built, logs)
@@ -126,7 +139,7 @@ fn boot_with(
     let command_line =
         format!("console=ttyS0 quiet vouchsafe.vmpl=2 vouchsafe.cpus={} {}", row.vcpus, row.wanted);
     let disk = logs.join(format!("{}.disk", row.name));
-    let mut first_half = make_disk(&disk).map_err(explain)?;
+    let first_half = make_disk(&disk).map_err(explain)?;
     let boot = Boot {
         name: row.name,
         kernel,
@@ -139,23 +152,10 @@ fn boot_with(
         options: options(row, &disk),
         limit_seconds: LIMIT_SECONDS,
     };
-    let once = || {
-        boot.run(built, logs, |blobs| match row.ending {
-            Ending::Refused(deceit) => deceit::apply(deceit, blobs, logs),
-            Ending::Checks(_) | Ending::NotRestarted(_) => Ok(()),
-        })
-    };
-    let mut ended = once()?;
-    if !ended.status.is_some_and(|status| JUDGED.contains(&status)) {
-        println!(
-            "guests: {} ended with {:?}; trying it once more. The machine said:",
-            row.name, ended.status
-        );
-        let lines: Vec<&str> = ended.machine.lines().collect();
-        lines.iter().skip(lines.len().saturating_sub(LAST_LINES)).for_each(|line| println!("  {line}"));
-        first_half = make_disk(&disk).map_err(explain)?;
-        ended = once()?;
-    }
+    let ended = boot.run(built, logs, |blobs| match row.ending {
+        Ending::Refused(deceit) => deceit::apply(deceit, blobs, logs),
+        Ending::Checks(_) | Ending::NotRestarted(_) => Ok(()),
+    })?;
     let mut verdicts = judge::judge(row, &ended);
     if matches!(row.ending, Ending::Checks(checks) if checks.contains(&"disk")) {
         let same = std::fs::read(&disk).map_err(explain)? == [&first_half[..], &first_half].concat();

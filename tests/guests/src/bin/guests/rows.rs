@@ -3,10 +3,12 @@
 /// Whose kernel boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelName {
-    /// Debian's newest 6.12.
+    /// Debian's 6.12, of trixie.
     Stable,
-    /// Debian's newest.
+    /// Of trixie-backports.
     Newest,
+    /// Of sid, which changes at any time.
+    Sid,
 }
 
 /// How it comes to run.
@@ -16,8 +18,10 @@ pub enum WayName {
     Direct,
     /// By our firmware, from the image.
     Embedded,
-    /// Through Debian's OVMF.
+    /// Through Debian's OVMF, of trixie.
     Ovmf,
+    /// Through the OVMF of sid, which changes at any time.
+    SidOvmf,
 }
 
 /// What the host does about the blobs, once the image is built.
@@ -155,6 +159,8 @@ pub const ROWS: &[Row] = &[
         ending: Ending::Checks(FULL),
         ..BASE
     },
+    Row { name: "linux_of_sid", kernel: KernelName::Sid, ..BASE },
+    Row { name: "linux_6_12_through_ovmf_of_sid", kernel: KernelName::Stable, way: WayName::SidOvmf, ..BASE },
     Row { name: "linux_in_256_mib", memory_mib: 256, ..BASE },
     // More than 2 GiB are in two parts, below and above 4 GiB.
     Row { name: "linux_in_8_gib_in_two_parts", memory_mib: 8192, ..BASE },

@@ -7,35 +7,27 @@
 //! `make run` shows one session. With `--judge` it is a stage of `make test`: [`tampering`] changes one thing each time.
 #![forbid(unsafe_code)]
 
+mod arguments;
+mod boot;
 mod firmware;
 mod guest;
 mod relying_party;
 mod steps;
 mod tampering;
 
+use arguments::{Arguments, COMMAND_LINE};
 use clap::Parser;
 use end_to_end::built::Built;
 use guest::{Image, Parts};
 use guests::fetched::{Guests, Missing};
 use relying_party::{RelyingParty, random};
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The guest's command line, which the image and PCR 8 hold.
-const COMMAND_LINE: &str = "console=ttyS0 quiet vouchsafe.agent";
 /// Opens what is said where Debian's archive cannot be reached.
 const NOT_HAD: &str = "the guest cannot be had here";
-
-/// Boots a stock guest with a vTPM, and verifies it from outside.
-#[derive(Parser)]
-struct Arguments {
-    /// Try what must be refused, too, and write verdicts
-    #[arg(long)]
-    judge: bool,
-    /// The guest's command line
-    #[arg(long, default_value = COMMAND_LINE)]
-    append: String,
-}
 
 /// What all sessions share.
 pub struct Place {
@@ -47,36 +39,60 @@ pub struct Place {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
+    run(&arguments).map_or_else(
+        |error| {
             eprintln!("workflow: {error}");
             ExitCode::from(2)
-        }
-    }
+        },
+        ExitCode::from,
+    )
 }
 
-fn run(arguments: &Arguments) -> Result<bool, String> {
+/// The exit status.
+fn run(arguments: &Arguments) -> Result<u8, String> {
     let built = Built::beside_this_program().map_err(|error| error.to_string())?;
-    let folder = built.logs("workflow").map_err(|error| error.to_string())?;
+    let (folder, _lock) = own_folder(&built).map_err(|error| format!("target/results: {error}"))?;
     let target = folder.join("../..").canonicalize().map_err(|error| error.to_string())?;
     let guests = Guests::of(&target);
+    if !arguments.is_workflow() {
+        return boot::boot(arguments, &built, &guests, &folder);
+    }
     let parts = match guests.workflow() {
-        Ok(kernel) => Parts { kernel, keys: target.join("psp_keys") },
+        Ok(kernel) => Parts { kernel, keys: folder.join("psp_keys") },
         Err(Missing::Unavailable(reason)) if arguments.judge => {
-            return tampering::skip(&reason).map(|()| true);
+            return tampering::skip(&reason).map(|()| 0);
+        }
+        Err(Missing::Unavailable(reason)) if guests.kernel(guests::fetched::NEWEST).is_ok() => {
+            println!("this guest has no driver for the TPM, so nothing can be verified: {reason}");
+            println!("the rest of the run: Linux boots at VMPL2 and checks itself");
+            let status = boot::without_tpm(&built, &guests, &folder)?;
+            println!("NOT VERIFIED: {reason}");
+            return Ok(status);
         }
         Err(Missing::Unavailable(reason) | Missing::Broken(reason)) => {
             return Err(format!("{NOT_HAD}: {reason}"));
         }
     };
     let place = Place { built, folder, parts, guests };
-    if arguments.judge {
-        tampering::judge(&place, &arguments.append)
-    } else {
-        show(&place, &arguments.append)
+    let command_line = arguments.append().unwrap_or_else(|| COMMAND_LINE.to_owned());
+    let is_good =
+        if arguments.judge { tampering::judge(&place, &command_line)? } else { show(&place, &command_line)? };
+    Ok(u8::from(!is_good))
+}
+
+/// A folder in `target/results` that no other run uses until the lock is dropped: `workflow`, `workflow-2` and so on.
+fn own_folder(built: &Built) -> io::Result<(PathBuf, File)> {
+    for number in 1.. {
+        let name = if number == 1 { "workflow".to_owned() } else { format!("workflow-{number}") };
+        let folder = built.logs(&name)?;
+        let lock = File::create(folder.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => return Ok((folder, lock)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// One session, for people.
