@@ -140,6 +140,7 @@ check: ## Check formatting, lints, documentation and the house rules
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
 	RUSTDOCFLAGS='-D warnings' $(FIRMWARE_CARGO) doc $(FIRMWARE_FLAGS) --no-deps $(addprefix -p ,$(FIRMWARE_PACKAGES))
 	$(CARGO) run $(LOCKED) --quiet -p house_rules
+	$(CARGO) run $(LOCKED) --quiet -p end_to_end --bin figures -- --check
 
 # Programs that measure, as PACKAGE:PROGRAM. Each prints JSON lines, and nothing else, on stdout.
 BENCHES := end_to_end:bench_firmware differential:tpm_bench guests:bench_guests
@@ -150,6 +151,10 @@ bench: ## Measure; JSON lines on stdout, everything else on stderr
 	@tools/setup/preflight.sh bench 1>&2
 	@$(MAKE) all guest_init 1>&2
 	@tools/setup/bench.sh $(BENCHES)
+
+.PHONY: figures
+figures: setup-rust ## Write the README's figures from what make bench measured
+	$(CARGO) run $(LOCKED) --quiet -p end_to_end --bin figures -- --bench "$(RESULTS_DIR)/bench.jsonl"
 
 # The seeds of tpm_execute are recorded: tests/fuzz/seeds/seeds.py says how.
 FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))

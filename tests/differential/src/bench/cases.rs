@@ -13,7 +13,7 @@ pub const CASES: &[Case] = &[
     Case { name: "pcr_read", samples: 301, is_rsa_private: false, sample: pcr_read },
     Case { name: "get_random", samples: 301, is_rsa_private: false, sample: get_random },
     Case { name: "start_auth_session", samples: 301, is_rsa_private: false, sample: start_auth_session },
-    Case { name: "create_rsa2048", samples: 61, is_rsa_private: false, sample: create_rsa },
+    Case { name: "create_rsa2048", samples: 301, is_rsa_private: false, sample: create_rsa },
     Case { name: "create_p256", samples: 101, is_rsa_private: false, sample: create_ecc },
     Case { name: "create_primary_rsa2048", samples: 301, is_rsa_private: false, sample: create_primary_rsa },
     Case { name: "load", samples: 101, is_rsa_private: false, sample: load },
