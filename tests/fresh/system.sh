@@ -82,7 +82,7 @@ run_case() {
     rm -f "$place/$name.passed"
     export -f as clone open_layer without_network "case_$name"
     export place suite source commit here USER_NAME OPEN_FILES
-    unshare --mount --pid --fork --kill-child bash -euo pipefail -c \
+    unshare --mount --pid --fork --mount-proc --kill-child bash -euo pipefail -c \
         'source "$here/system.sh"; source "$here/cases.sh"; '"case_$name" >"$log" 2>&1 </dev/null || status=$?
     if [[ $status != 0 ]]; then
         printf 'FAILED  %-24s %d s, status %d: %s\n' "$name" "$((SECONDS - started))" "$status" "$(tail -n 1 "$log")"

@@ -10,7 +10,7 @@ source tools/setup/root.sh
 # shellcheck source=tools/setup/packages.sh
 source tools/setup/packages.sh
 
-readonly what=${1:-setup}
+readonly goal=${1:-setup}
 readonly target=${CARGO_TARGET_DIR:-target}
 # Packages of the test suites that are not to be had everywhere: those suites are then skipped, and say so.
 readonly SUITE_PACKAGES=tests/conformance/packages
@@ -81,6 +81,7 @@ sort_out() {
         case $line in
         'person '*) person+=("${line#person }") ;;
         'install '*) install+=("${line#install }") ;;
+        'package '*) packages+=("${line#package }") ;;
         esac
     done <<<"$1"
 }
@@ -95,15 +96,15 @@ check_needs() {
     local wanted=(make git)
     command -v cc >/dev/null || wanted+=(gcc libc6-dev)
     command -v tar >/dev/null || wanted+=(tar)
-    case $what in
+    case $goal in
     run | test | bench | setup) sort_out "$(tools/setup/qemu.sh check)" ;;
     esac
     has_packages || return 0
-    if [[ $what != check && $what != fuzz && -z ${LINUX_KERNEL:-} && ! -r /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
+    if [[ $goal != check && $goal != fuzz && -z ${LINUX_KERNEL:-} && ! -r /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
         wanted+=(debian-archive-keyring)
     fi
     # shellcheck disable=SC2046 # one word for each package
-    case $what in
+    case $goal in
     test | bench | setup) wanted+=($(suite_packages)) ;;
     esac
     # cc may come from elsewhere; so may make and git.
@@ -132,7 +133,7 @@ free_megabytes() {
 }
 
 is_built() {
-    case $what in
+    case $goal in
     run) [[ -x $target/release/workflow ]] ;;
     test) [[ -x $target/release/end_to_end && -d $target/debug ]] ;;
     *) [[ -d $target/release || -d $target/debug ]] ;;
@@ -140,7 +141,7 @@ is_built() {
 }
 
 check_disk() {
-    local free needed=${MEGABYTES[$what]}
+    local free needed=${MEGABYTES[$goal]}
     ! is_built || needed=$LEAST_MEGABYTES
     free=$(free_megabytes)
     ((free >= needed)) || person+=("$needed MB of disk for $target; $free MB are free")
@@ -175,15 +176,15 @@ leave_out_unavailable() {
 }
 
 tell() {
-    say "make $what needs more than is here:"
+    say "make $goal needs more than is here:"
     list 'to be installed:' ${packages[@]+"packages, by apt: ${packages[*]}"} ${install[@]+"${install[@]}"}
     list 'left to you:' ${person[@]+"${person[@]}"}
-    is_built || list 'then:' "about ${MINUTES[$what]} minutes on 2 cores, downloads not counted; ${MEGABYTES[$what]} MB in $target"
+    is_built || list 'then:' "about ${MINUTES[$goal]} minutes on 2 cores, downloads not counted; ${MEGABYTES[$goal]} MB in $target"
 }
 
 check_values
 if [[ ${#wrong[@]} != 0 ]]; then
-    say "make $what cannot begin; make help says what can be set:"
+    say "make $goal cannot begin; make help says what can be set:"
     printf '    %s\n' "${wrong[@]}" >&2
     exit 2
 fi
@@ -194,8 +195,8 @@ leave_out_unavailable
 if [[ ${#packages[@]} == 0 && ${#install[@]} == 0 && ${#person[@]} == 0 ]]; then
     # They keep what they found in stamps.
     tools/setup/rust.sh
-    [[ $what == check || $what == fuzz ]] || tools/setup/qemu.sh
-    is_built || [[ $what == setup ]] || say "everything is here; about ${MINUTES[$what]} minutes on 2 cores the first time, ${MEGABYTES[$what]} MB in $target"
+    [[ $goal == check || $goal == fuzz ]] || tools/setup/qemu.sh
+    is_built || [[ $goal == setup ]] || say "everything is here; about ${MINUTES[$goal]} minutes on 2 cores the first time, ${MEGABYTES[$goal]} MB in $target"
     exit 0
 fi
 tell
@@ -205,12 +206,12 @@ fi
 if [[ ${VOUCHSAFE_NO_INSTALL:-} == 1 ]]; then
     say "nothing is installed (VOUCHSAFE_NO_INSTALL=1)"
     [[ ${#packages[@]} == 0 ]] || tell_commands "$APT_UPDATE" "$(apt_install "${packages[@]}")"
-    tools/setup/rust.sh || true
-    [[ $what == check || $what == fuzz ]] || tools/setup/qemu.sh || true
+    [[ "${install[*]}" != *Rust* ]] || tools/setup/rust.sh || true
+    [[ "${install[*]}" != *QEMU* ]] || tools/setup/qemu.sh || true
     exit 1
 fi
 if [[ ${#packages[@]} != 0 ]]; then
     as_root "installing ${#packages[@]} package(s)" "$APT_UPDATE" "$(apt_install "${packages[@]}")" || exit 1
 fi
 tools/setup/rust.sh
-[[ $what == check || $what == fuzz ]] || tools/setup/qemu.sh
+[[ $goal == check || $goal == fuzz ]] || tools/setup/qemu.sh

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes sure that PATH has a qemu-system-x86_64 that the emulated machine can run on; installs it where apt has one.
 #
-# `qemu.sh check` changes nothing, and prints what is missing, as rust.sh does.
+# `qemu.sh check` changes nothing, and prints what is missing, as rust.sh does; a line `package NAME` is for apt.
 #
 # 9.0 is the first whose TCG has x2APIC, which stock kernels want; the emulated machine is tested with 10.0.
 set -euo pipefail
@@ -119,7 +119,7 @@ if [[ ${1:-} == check ]]; then
     else
         candidate=$(candidate_version)
         if [[ -z $candidate ]] || is_enough "$candidate"; then
-            printf 'install QEMU %s or newer, by apt (150 MB)\n' "$NEEDED"
+            printf 'package %s\n' "$PACKAGE"
         else
             printf 'person QEMU %s or newer; %s, and apt offers %s\n' "$NEEDED" "$(describe_found)" "$candidate"
         fi
