@@ -12,9 +12,10 @@ MAKEFLAGS += --no-print-directory
 # anything is built. `make help` lists them.
 
 # make run: what starts at VMPL2, and how. tests/guests/src/bin/workflow/arguments.rs has the defaults.
+override GUEST := $(or $(GUEST),linux)
 export GUEST LINUX LINUX_KERNEL LINUX_INITRD LINUX_APPEND OVMF KERNEL_FAULT
 # OVMF has its shell on a terminal by itself.
-INTERACTIVE ?= $(if $(CI)$(filter-out ovmf,$(or $(GUEST),linux)),,$(shell test -t 0 && echo 1))
+INTERACTIVE ?= $(if $(CI)$(filter-out ovmf,$(GUEST)),,$(shell test -t 0 && echo 1))
 export INTERACTIVE
 # More options for `snp-emulator run`, such as RUN_FLAGS='--smp 4 --icount'.
 RUN_FLAGS ?=
