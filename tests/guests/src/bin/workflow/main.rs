@@ -23,7 +23,7 @@ use guests::fetched::{Guests, Missing};
 use relying_party::{RelyingParty, random};
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Opens what is said where Debian's archive cannot be reached.
