@@ -261,7 +261,9 @@ fn a_secret_is_released_to_the_verified_guest_and_to_no_other() {
 fn image(command_line: &str) -> Vec<u8> {
     // A bzImage as far as the builder looks: setup header of protocol 2.15, one setup sector.
     let mut kernel = vec![0x90; 0x4000];
+    kernel[0x1F1..0x270].fill(0);
     kernel[0x1F1] = 1;
+    kernel[0x1F4..0x1F8].copy_from_slice(&0x3C0_u32.to_le_bytes());
     kernel[0x1FE..0x200].copy_from_slice(&[0x55, 0xAA]);
     kernel[0x200..0x202].copy_from_slice(&[0xEB, 0x66]);
     kernel[0x202..0x206].copy_from_slice(b"HdrS");
@@ -297,17 +299,17 @@ fn the_measurement_is_computed_from_the_image_and_its_command_line_counts() {
     assert_eq!(output.status.code(), Some(0), "{}", text_of(&output.stdout));
     assert!(
         text_of(&output.stdout)
-            .contains("pass  measurement            the digest of genuine.igvm with 2 vCPUs")
+            .contains("pass  measurement            the digest of genuine.igvm with 1 vCPUs")
     );
     let output = files.check(&["--image", "changed.igvm"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text_of(&output.stdout).contains("and none of the 3 that are accepted"));
+    assert!(text_of(&output.stdout).contains("and none of the 2 that are accepted"));
     // More than one may be accepted, during an update.
     assert_eq!(files.check(&["--image", "changed.igvm", "--image", "genuine.igvm"]).status.code(), Some(0));
 
     // The digest does not cover the guest policy, which the host gives: it must be the image's.
     let mut other = Machine::genuine();
-    other.report.measurement = LaunchPlan::of_bytes(&genuine).unwrap().digest(2, DEFAULT_CPU_SIGNATURE);
+    other.report.measurement = LaunchPlan::of_bytes(&genuine).unwrap().digest(1, DEFAULT_CPU_SIGNATURE);
     other.report.policy = 0x3_0001;
     std::fs::write(files.path().join("evidence/report.bin"), other.evidence().report).unwrap();
     let output = files.check(&["--image", "genuine.igvm"]);
