@@ -14,6 +14,7 @@ macro_rules! checks {
     ($($check:ident = $name:literal, $question:literal;)+) => {
         /// A check. Services may rely on the names; a name is never reused with another meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum Check {
             $(#[doc = $question] $check,)+
         }

@@ -23,6 +23,7 @@ pub const LIST: &str = "crl.der";
 
 /// Why nothing can be said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CannotFetch {
     /// There is no report.
     #[error("the evidence has no attestation report that can be read")]

@@ -58,6 +58,7 @@ impl Manifest {
 
 /// Why a manifest names no endorsement key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidManifest {
     /// Too long.
     #[error("it is larger than {MAXIMUM_BYTES} bytes")]

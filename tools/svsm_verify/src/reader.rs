@@ -2,6 +2,7 @@
 
 /// Why input could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Malformed {
     /// The input ends inside a field.
     #[error("it ends inside `{0}`")]

@@ -15,6 +15,7 @@ use crate::vtpm::quote::{InvalidQuote, InvalidSignature};
 
 /// A reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// Another check had to pass first.
     #[error("not judged, because `{}` failed", .0.name())]

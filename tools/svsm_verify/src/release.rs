@@ -35,6 +35,7 @@ pub enum Released {
 
 /// Why nothing was released.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotReleased {
     /// The evidence was refused; the answer says why.
     #[error("the evidence was refused")]

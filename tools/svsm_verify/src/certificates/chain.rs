@@ -24,6 +24,7 @@ pub struct Chain {
 
 /// Why there is no path to a trusted root.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoChain {
     /// The report is not signed, or by a key that has no certificates.
     #[error("the report names no key that could have signed it")]

@@ -54,6 +54,7 @@ mod extension {
 
 /// Why bytes are no certificate that this program can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidCertificate {
     /// Longer than [`MAXIMUM_BYTES`].
     #[error("it is larger than {MAXIMUM_BYTES} bytes")]

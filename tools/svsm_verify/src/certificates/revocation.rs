@@ -23,6 +23,7 @@ pub enum InvalidList {
 
 /// Why a list does not say that a certificate is good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Revocation {
     /// No list of the chain's root was given.
     #[error(

@@ -57,6 +57,7 @@ pub struct Evidence {
 
 /// Why evidence cannot be read at all.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EvidenceError {
     /// The operating system says why.
     #[error("{0}: {1}")]

@@ -100,6 +100,7 @@ pub const MAXIMUM_BYTES: usize = 1 << 20;
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidPolicy {
     /// TOML, or its keys.
     #[error("{0}")]

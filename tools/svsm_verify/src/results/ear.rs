@@ -29,6 +29,7 @@ const CONTRAINDICATED: i8 = 96;
 
 /// Why no result can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CannotSign {
     /// No key.
     #[error(

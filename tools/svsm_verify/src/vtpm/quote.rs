@@ -54,6 +54,7 @@ pub struct Quote {
 
 /// Why a quote cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidQuote {
     /// Its structure.
     #[error(transparent)]
@@ -71,6 +72,7 @@ pub enum InvalidQuote {
 
 /// Why a signature does not vouch for a quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidSignature {
     /// Its structure.
     #[error(transparent)]
