@@ -7,11 +7,12 @@
 
 mod cargo_log;
 mod report;
+mod stage_files;
 
 use cargo_log::TestLog;
 use clap::{Parser, Subcommand};
 use end_to_end::verdict::{Outcome, RESULTS_VARIABLE, Verdict};
-use std::fs;
+use stage_files::{fresh_file, read_file, write_file};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
@@ -78,39 +79,6 @@ fn main() -> ExitCode {
         eprintln!("results: {error}");
         ExitCode::from(2)
     })
-}
-
-fn file_of(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.tsv"))
-}
-
-/// The absolute path of a stage's file, with what an earlier run left removed.
-fn fresh_file(folder: &Path, name: &str) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
-    let path = file_of(&folder.canonicalize()?, name);
-    if path.exists() {
-        fs::remove_file(&path)?;
-    }
-    Ok(path)
-}
-
-fn write_file(path: &Path, verdicts: &[Verdict]) -> io::Result<()> {
-    fs::write(path, verdicts.iter().map(Verdict::line).collect::<String>())
-}
-
-/// Reads a stage's file. What is wrong with the file becomes a failed verdict.
-fn read_file(path: &Path, name: &str) -> Vec<Verdict> {
-    let text = match fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) => return vec![Verdict::new(Outcome::Failed, name, format!("left no results: {error}"))],
-    };
-    let read = |(index, line)| {
-        let fault =
-            || Verdict::new(Outcome::Failed, name, format!("line {} of its results is malformed", index + 1));
-        Verdict::parse(line).unwrap_or_else(fault)
-    };
-    let verdicts: Vec<Verdict> = text.lines().enumerate().map(read).collect();
-    if verdicts.is_empty() { vec![Verdict::new(Outcome::Failed, name, "left no results")] } else { verdicts }
 }
 
 /// Adds a failed verdict where a command failed and no verdict says so.
@@ -193,6 +161,8 @@ fn cargo(folder: &Path, name: &str, words: &[String], output: &mut dyn Write) ->
 mod tests {
     use super::*;
     use crate::report::summary;
+    use crate::stage_files::file_of;
+    use std::fs;
 
     type Stage = fn(&Path, &str, &[String]) -> io::Result<()>;
 

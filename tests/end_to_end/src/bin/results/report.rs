@@ -1,6 +1,6 @@
 //! What people see of the stages: where the run is, and in the end a table and the sum.
 
-use crate::{file_of, read_file};
+use crate::stage_files::{file_of, read_file};
 use end_to_end::verdict::Outcome;
 use std::fs;
 use std::io;
