@@ -139,10 +139,14 @@ fn vcpus(options: &[&'static str]) -> &'static str {
     options.iter().skip_while(|option| **option != "--smp").nth(1).unwrap_or(&"1")
 }
 
-/// Neither firmware nor guest left a page state change to the host's kindness.
+/// How many pages the payload gives to the host and then calls about: the firmware's one access to each makes the host
+/// convert it, as KVM does.
+const GIVEN_AWAY: u64 = 4;
+
+/// Neither firmware nor guest left another page state change to the host's kindness.
 fn nothing_was_helped_along(ended: &Ended) -> Result<(), String> {
     let summary = ended.message("summary: ").ok_or("the machine leaves no summary")?;
-    if summary.contains(" implicit-conversions 0 ") && summary.ends_with(" violations 0") {
+    if summary.contains(&format!(" implicit-conversions {GIVEN_AWAY} ")) && summary.ends_with(" violations 0") {
         Ok(())
     } else {
         Err(format!("conversions without a request, or violations: {summary}"))
