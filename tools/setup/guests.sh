@@ -4,8 +4,8 @@
 #   linux-6.12   the 6.12 kernel of trixie
 #   linux-new    the kernel of trixie-backports
 #   linux-sid    the kernel of sid, for a test row
-#   ovmf         OVMF.amdsev.fd of trixie
-#   ovmf-sid     the same of sid, for a test row
+#   ovmf         OVMF.amdsev.fd of sid: no other suite has a build for SEV
+#   ovmf-sid     the same, for the test row that notes its version
 #   busybox      the static busybox of trixie, for a shell
 #   tpm2-tools   trixie's tpm2-tools, with all libraries that they need
 #   tpm-svsm     the module tpm_svsm for linux-new, which Debian does not build: made from Debian's own source with
@@ -126,7 +126,7 @@ get() {
     linux-6.12) use_group stable && kernel "$1" trixie ;;
     linux-new) use_group stable && kernel "$1" trixie-backports ;;
     linux-sid) use_group sid && kernel "$1" sid ;;
-    ovmf) use_group stable && file ovmf ovmf OVMF.amdsev.fd trixie ;;
+    ovmf) use_group sid && file ovmf ovmf-amdsev OVMF.amdsev.fd sid ;;
     ovmf-sid) use_group sid && file ovmf-sid ovmf-amdsev OVMF.amdsev.fd sid ;;
     busybox) use_group stable && file busybox busybox-static busybox trixie ;;
     tpm2-tools) use_group stable && tools tpm2-tools tpm2-tools libtss2-tcti-device0t64 ;;

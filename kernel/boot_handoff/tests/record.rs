@@ -79,14 +79,14 @@ fn ranges_know_what_they_hold() {
 #[test]
 fn another_magic_or_version_is_refused() {
     let good = handoff(Guest::None);
-    assert_eq!(page(&good).0[..12], *b"VOUCHSAF\x01\0\0\0");
+    assert_eq!(page(&good).0[..12], *b"VOUCHSAF\x02\0\0\0");
     let refused = |change: fn(&mut Handoff)| {
         let mut handoff = good.clone();
         change(&mut handoff);
         Handoff::parse(&page(&handoff).0).err()
     };
     assert_eq!(refused(|handoff| handoff.magic[0] = b'W'), Some(InvalidHandoff::Magic));
-    assert_eq!(refused(|handoff| handoff.version = 2), Some(InvalidHandoff::Version(2)));
+    assert_eq!(refused(|handoff| handoff.version = 1), Some(InvalidHandoff::Version(1)));
     assert_eq!(refused(|handoff| handoff.segment_count = 9), Some(InvalidHandoff::Count));
     assert_eq!(Handoff::parse(&[0; 64]).err(), Some(InvalidHandoff::Length));
 }
@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn any_bytes_are_judged_without_panic(bytes in prop::collection::vec(any::<u8>(), 4096), kind in 0..5_u8) {
         let mut page = Page(bytes.try_into().unwrap());
-        page.0[..12].copy_from_slice(b"VOUCHSAF\x01\0\0\0");
+        page.0[..12].copy_from_slice(b"VOUCHSAF\x02\0\0\0");
         let mut handoff = Handoff::read_from_prefix(&page.0).unwrap().0;
         handoff.segment_count %= 10;
         handoff.guest.as_mut_bytes()[..4].copy_from_slice(&[kind, 0, 0, 0]);
