@@ -80,5 +80,9 @@ fn a_clock_tick_makes_only_the_clock_durable() {
     assert_eq!(tpm.tpm.platform().committed_bytes, before, "a second writes nothing");
     tpm.tpm.platform_mut().milliseconds += 1 << 22;
     tpm.command(0x17B).u16(1).run().unwrap();
-    assert_eq!(tpm.tpm.platform().committed_bytes, before + 24, "clock and time, and the epoch that they belong to");
+    assert_eq!(
+        tpm.tpm.platform().committed_bytes,
+        before + 24,
+        "clock and time, and the epoch that they belong to"
+    );
 }

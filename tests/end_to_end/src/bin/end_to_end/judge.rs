@@ -146,7 +146,8 @@ const GIVEN_AWAY: u64 = 4;
 /// Neither firmware nor guest left another page state change to the host's kindness.
 fn nothing_was_helped_along(ended: &Ended) -> Result<(), String> {
     let summary = ended.message("summary: ").ok_or("the machine leaves no summary")?;
-    if summary.contains(&format!(" implicit-conversions {GIVEN_AWAY} ")) && summary.ends_with(" violations 0") {
+    if summary.contains(&format!(" implicit-conversions {GIVEN_AWAY} ")) && summary.ends_with(" violations 0")
+    {
         Ok(())
     } else {
         Err(format!("conversions without a request, or violations: {summary}"))

@@ -1,6 +1,6 @@
 //! Reads what a boot left, and gives a verdict on each thing that was promised.
 
-use crate::rows::{Ending, Row};
+use crate::rows::{Ending, Row, WayName};
 use end_to_end::emulator::Ended;
 use end_to_end::verdict::{Outcome, Verdict};
 
@@ -114,8 +114,11 @@ fn memory(row: &Row, ended: &Ended) -> Result<(), String> {
     let usable = usable.ok_or_else(|| format!("'{said}' names no usable memory"))?;
     let given = row.memory_mib * MIB;
     // UEFI firmware keeps memory for itself, which only has to be no more than there is.
-    let most_missing =
-        if row.way == crate::rows::WayName::Ovmf { given / 4 } else { MOST_KEPT + MOST_RESERVED };
+    let most_missing = if matches!(row.way, WayName::Ovmf | WayName::SidOvmf) {
+        given / 4
+    } else {
+        MOST_KEPT + MOST_RESERVED
+    };
     match given.checked_sub(usable) {
         Some(missing) if missing <= most_missing => Ok(()),
         _ => Err(format!("{usable} of {given} bytes are usable")),

@@ -18,9 +18,9 @@ pub enum WayName {
     Direct,
     /// By our firmware, from the image.
     Embedded,
-    /// Through Debian's OVMF, of trixie.
+    /// Through the OVMF that `make run GUEST=ovmf` takes.
     Ovmf,
-    /// Through the OVMF of sid, which changes at any time.
+    /// Through the same, by its version: sid's changes at any time.
     SidOvmf,
 }
 
