@@ -254,13 +254,13 @@ fn private_scalar<C: Curve>(number: &[u8]) -> Option<Zeroizing<NonZeroScalar<C>>
     scalar.into_option().map(Zeroizing::new)
 }
 
-/// A number as long as a field element.
+/// A number as long as a field element. What is done depends on the number's length alone, not on its leading zeros: it may be
+/// a private key.
 fn field_bytes<C: Curve>(number: &[u8]) -> Option<FieldBytes<C>> {
     let mut field = FieldBytes::<C>::default();
-    let digits = number.iter().skip_while(|byte| **byte == 0);
-    let zeros = field.len().checked_sub(digits.clone().count())?;
-    field.iter_mut().skip(zeros).zip(digits).for_each(|(to, from)| *to = *from);
-    Some(field)
+    field.iter_mut().rev().zip(number.iter().rev()).for_each(|(to, from)| *to = *from);
+    let beyond = number.iter().rev().skip(field.len()).fold(0, |bits, byte| bits | *byte);
+    (beyond == 0).then_some(field)
 }
 
 fn bytes<C: Curve>(scalar: &NonZeroScalar<C>) -> SecretBytes {
