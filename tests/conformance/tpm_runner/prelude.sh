@@ -80,6 +80,14 @@ hex() {
     xxd -p "$1" | tr -d '\n'
 }
 
+# change FILE OFFSET: makes the byte there another one, whatever it is.
+change() {
+    local byte
+    byte=$(xxd -p -s "$2" -l 1 "$1")
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %02x $((0x$byte ^ 0xff)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
 # skip REASON: ends the case.
 skip() {
     echo "$1"

@@ -101,20 +101,32 @@ fn serve_ports(
 
 type Listeners = Vec<(TcpListener, u16, Service)>;
 
-/// Ports that are free: the operating system names one, and those that belong to it may be taken, so several are tried.
+/// Ports that are free: the operating system names one, and those that belong to it may be taken, so many are tried. A client's
+/// old connections keep ports from being listened on for a minute.
 fn listen_anywhere(arguments: &Arguments) -> Result<Listeners, Box<dyn std::error::Error>> {
-    const TRIES: usize = 50;
-    for _ in 1..TRIES {
-        let free = server::listen(arguments.address, 0)?.local_addr()?.port();
-        if let Ok(listeners) = listen(arguments, free) {
-            return Ok(listeners);
+    const TRIES: usize = 1000;
+    let mut last = None;
+    for _ in 0..TRIES {
+        let listener = server::listen(arguments.address, 0)?;
+        match listen_beside(arguments, listener) {
+            Ok(listeners) => return Ok(listeners),
+            Err(error) => last = Some(error),
         }
     }
-    listen(arguments, server::listen(arguments.address, 0)?.local_addr()?.port())
+    Err(last.unwrap_or_else(|| "no port is free".into()))
 }
 
 /// All ports or none: nobody connects to half a simulator.
 fn listen(arguments: &Arguments, first: u16) -> Result<Listeners, Box<dyn std::error::Error>> {
+    listen_beside(arguments, server::listen(arguments.address, first)?)
+}
+
+/// The other ports, by the one that is open.
+fn listen_beside(
+    arguments: &Arguments,
+    commands: TcpListener,
+) -> Result<Listeners, Box<dyn std::error::Error>> {
+    let first = commands.local_addr()?.port();
     let control = arguments.control_port.unwrap_or(first.saturating_add(3));
     if (first..=first.saturating_add(2)).contains(&control) {
         return Err(format!(
@@ -123,14 +135,13 @@ fn listen(arguments: &Arguments, first: u16) -> Result<Listeners, Box<dyn std::e
         )
         .into());
     }
-    let ports = [
-        (first, Service::Commands),
+    let others = [
         (first.saturating_add(1), Service::Platform),
         (control.saturating_sub(1), Service::Commands),
         (control, Service::Control),
     ];
-    let mut listeners = Vec::new();
-    for (port, service) in ports {
+    let mut listeners = vec![(commands, first, Service::Commands)];
+    for (port, service) in others {
         listeners.push((server::listen(arguments.address, port)?, port, service));
     }
     Ok(listeners)

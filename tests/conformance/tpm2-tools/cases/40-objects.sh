@@ -61,7 +61,7 @@ create_with_the_wrong_parent_auth_is_refused() {
 load_of_a_changed_private_part_is_refused() {
     _storage
     tpm2_create -Q -C primary.ctx -G ecc -u key.pub -r key.priv
-    printf '\xff' | dd of=key.priv bs=1 seek=60 conv=notrunc status=none
+    change key.priv 60
     refused 1df tpm2_load -Q -C primary.ctx -u key.pub -r key.priv -c key.ctx
 }
 
@@ -122,7 +122,7 @@ contexts_load_again_and_again() {
 
 a_changed_context_is_refused() {
     _storage
-    printf '\xff\xfe\xfd' | dd of=primary.ctx bs=1 seek=120 conv=notrunc status=none
+    change primary.ctx 120
     refused 1df tpm2_readpublic -c primary.ctx
 }
 
@@ -155,7 +155,7 @@ flushcontext_of_all_transient_objects() {
 
 loaded_objects_run_out_with_object_memory() {
     local number
-    for number in $(seq 1 40); do
+    for number in $(seq 1 80); do
         command tpm2_createprimary -Q -G ecc -c "$number.ctx" >/dev/null 2>output || break
     done
     grep -q 0x902 output
@@ -243,7 +243,7 @@ import_of_an_hmac_key_macs_as_openssl_does() {
 
 import_of_a_changed_duplicate_is_refused() {
     _duplicate_to_new_parent none
-    printf '\xff' | dd of=dup.dpriv bs=1 seek=12 conv=notrunc status=none
+    change dup.dpriv 12
     fails tpm2_import -Q -C new.ctx -u key.pub -r imported.priv -i dup.dpriv -s dup.seed
 }
 

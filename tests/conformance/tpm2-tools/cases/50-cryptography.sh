@@ -86,7 +86,7 @@ sign_with_a_scheme_other_than_the_keys_is_refused() {
 a_changed_signature_is_refused() {
     _key ecc256 sign
     tpm2_sign -Q -c key.ctx -g sha256 -o sig data
-    printf '\x55\xaa' | dd of=sig bs=1 seek=20 conv=notrunc status=none
+    change sig 20
     refused 2db tpm2_verifysignature -c key.ctx -g sha256 -m data -s sig
 }
 
@@ -130,7 +130,7 @@ _rsaencrypt_and_decrypt() {
     equal "$(stat -c %s cipher)" 256
     tpm2_rsadecrypt -Q -c key.ctx -s "$1" -o out cipher
     cmp plain out
-    printf '\x01\x02\x03' | dd of=cipher bs=1 seek=100 conv=notrunc status=none
+    change cipher 100
     fails tpm2_rsadecrypt -Q -c key.ctx -s "$1" -o out2 cipher
 }
 for_each _rsaencrypt_and_decrypt rsaes oaep
@@ -304,7 +304,7 @@ ecdhzgen_agrees_with_openssl() {
 ecdhzgen_of_a_point_off_the_curve_is_refused() {
     _key ecc256 decrypt
     tpm2_ecdhkeygen -Q -c key.ctx -u point -o z
-    printf '\x11\x22' | dd of=point bs=1 seek=10 conv=notrunc status=none
+    change point 10
     fails tpm2_ecdhzgen -Q -c key.ctx -u point -o z2
 }
 

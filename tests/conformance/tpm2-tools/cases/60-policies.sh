@@ -156,7 +156,7 @@ policysecret_ticket_works_with_policyticket() {
     _session
     tpm2_policyticket -Q -S session.ctx -n owner.name --ticket ticket --timeout timeout
     _opens; _end
-    printf '\xff' | dd of=ticket bs=1 seek=20 conv=notrunc status=none
+    change ticket 20
     _session
     refused 5e0 tpm2_policyticket -Q -S session.ctx -n owner.name --ticket ticket --timeout timeout
 }
@@ -234,7 +234,7 @@ policyauthorize_with_a_forged_ticket_is_refused() {
     _trial; tpm2_policypcr -Q -S trial.ctx -l sha256:16 -L approved; tpm2_flushcontext trial.ctx
     openssl dgst -sha256 -sign signer.pem -out sig approved
     tpm2_verifysignature -c signer.ctx -g sha256 -m approved -f ecdsa -s sig -t ticket
-    printf '\x12\x34' | dd of=ticket bs=1 seek=20 conv=notrunc status=none
+    change ticket 20
     _session
     tpm2_policypcr -Q -S session.ctx -l sha256:16
     fails tpm2_policyauthorize -Q -S session.ctx -i approved -n signer.name -t ticket

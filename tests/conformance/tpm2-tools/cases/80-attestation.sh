@@ -48,7 +48,7 @@ _quote() {
     [[ $scheme != rsapss ]] || return 0
     tpm2_checkquote -Q -u ak.pub -m quote -s sig -f pcrs -g "$hash" -q aabbccdd
     fails tpm2_checkquote -Q -u ak.pub -m quote -s sig -f pcrs -g "$hash" -q aabbccde
-    printf '\x77' | dd of=quote bs=1 seek=90 conv=notrunc status=none
+    change quote 90
     fails tpm2_checkquote -Q -u ak.pub -m quote -s sig -f pcrs -g "$hash" -q aabbccdd
 }
 for_each _quote "ecc ecdsa sha256" "rsa rsassa sha256" "rsa rsapss sha256" "ecc ecdsa sha384" "rsa rsassa sha512"
@@ -120,7 +120,7 @@ activatecredential_that_was_changed_is_refused() {
     printf 0123456789abcdef >secret
     tpm2_readpublic -Q -c ek.ctx -o ek.tss
     tpm2_makecredential -Q -u ek.tss -s secret -n "$(hex ak.name)" -o credential
-    printf '\x99\x98' | dd of=credential bs=1 seek=16 conv=notrunc status=none
+    change credential 16
     tpm2_startauthsession --policy-session -S session.ctx
     tpm2_policysecret -Q -S session.ctx -c e
     fails tpm2_activatecredential -Q -c ak.ctx -C ek.ctx -i credential -o out -P session:session.ctx
@@ -171,7 +171,7 @@ certifycreation_proves_the_creation() {
 
 certifycreation_of_another_hash_is_refused() {
     _certifier ecc256
-    printf '\x01\x02' | dd of=creation.hash bs=1 seek=8 conv=notrunc status=none
+    change creation.hash 8
     refused 4e0 tpm2_certifycreation -Q -C key.ctx -c object.ctx -d creation.hash -t creation.ticket -g sha256 -s ecdsa -f plain -o sig --attestation attest
 }
 

@@ -135,7 +135,7 @@ a_changed_session_context_is_refused() {
     tpm2_startauthsession --policy-session -S session.ctx
     cp session.ctx copy.ctx
     size=$(stat -c %s copy.ctx)
-    printf '\x31\x32\x33\x34' | dd of=copy.ctx bs=1 seek=100 conv=notrunc status=none
+    change copy.ctx 100
     fails tpm2_policypassword -Q -S copy.ctx
 }
 
