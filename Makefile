@@ -28,8 +28,6 @@ export SUITES STAGE_SECONDS FUZZ_SECONDS
 # make test-fresh: Debian or Ubuntu's name of a release, and which cases; empty for all.
 SUITE ?= trixie
 CASES ?=
-# make install: where to.
-PREFIX ?= /usr/local
 # Shows what compilers and apt say.
 V ?=
 export V

@@ -73,11 +73,7 @@ fn headers(shown: &Shown<'_>) -> Finding {
     }
     let remedy = match unknown[..] {
         ["MADT"] => "Build it with --no-madt.",
-        ["environment information"] => "Build it with --no-environment.",
-        _ if unknown.iter().all(|name| ["MADT", "environment information"].contains(name)) => {
-            "Build it with --no-madt --no-environment."
-        }
-        _ => "Build it without them.",
+        _ => "Leave these headers out; `igvm-image build` itself can leave out only the MADT (--no-madt).",
     };
     refused(subject, format!("this loader does not know: {}", unknown.join(", ")), remedy)
 }
@@ -96,7 +92,7 @@ fn vmsa_place(shown: &Shown<'_>) -> Finding {
             VmsaRule::OfKvm | VmsaRule::OfKvmFirstOnly if !is_of_kvm => {
                 let reason =
                     format!("{place}: it lies at {address:#x}, here every VMSA is at {KVM_VMSA_ADDRESS:#x}");
-                return refused(subject, reason, "Build it with --vmsa high.");
+                return refused(subject, reason, "Give the VP context that address.");
             }
             VmsaRule::OfKvmFirstOnly if *vcpu != 0 => {
                 let reason = format!("{place}: this host takes the first vCPU's only");
@@ -107,7 +103,7 @@ fn vmsa_place(shown: &Shown<'_>) -> Finding {
                 return refused(
                     subject,
                     reason,
-                    "Build it with --vmsa ADDRESS, a free page of guest memory.",
+                    "Give the VP context a free page of guest memory; `igvm-image build` has no option for it yet.",
                 );
             }
             _ => {}
