@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod contract;
+pub mod cpuid;
 pub mod loader;
 pub mod memory;
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use host_profiles::cpuid::{MODELS, Model};
 use host_profiles::{Host, PROFILES};
 use model::attack::Chosen;
 use model::psp::CpuModel;
@@ -86,6 +87,15 @@ pub struct RunArguments {
     /// The host that the machine is
     #[arg(long, default_value = "plain", value_name = "HOST", value_parser = parse_host)]
     pub host: Host,
+    /// The processor model whose CPUID the guest sees, as QEMU's -cpu has it
+    #[arg(long, default_value = "EPYC-Milan", value_name = "MODEL", value_parser = parse_model)]
+    pub cpu: Model,
+    /// All of the model's CPUID, or only what the emulated processor executes
+    #[arg(long, value_enum, default_value_t = CpuidRows::Runnable, value_name = "ROWS")]
+    pub cpuid: CpuidRows,
+    /// The guest policy, as QEMU's sev-snp-guest has it: hosts on QEMU take it from here and not from the image [default: 0x30000 there]
+    #[arg(long, value_name = "BITS", value_parser = parse_policy)]
+    pub policy: Option<u64>,
     /// Every N-th time that a level below VMPL0 would run, the host runs VMPL0 instead, which nobody called; 0 for never
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub vmpl0_events: u64,
@@ -185,6 +195,25 @@ impl CpuModelName {
     }
 }
 
+/// What of the processor's CPUID a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CpuidRows {
+    /// As QEMU and KVM give it: for firmware that looks and does not use, as XSAVEC and others cannot be executed
+    Exact,
+    /// Less what the emulated processor lacks
+    Runnable,
+}
+
+impl CpuidRows {
+    /// As in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Runnable => "runnable",
+        }
+    }
+}
+
 /// What signs reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EndorsementKind {
@@ -207,6 +236,18 @@ impl EndorsementKind {
 /// The host's words in a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostData(pub [u8; 32]);
+
+fn parse_policy(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").ok_or("write it in hexadecimal, as 0x30000")?;
+    u64::from_str_radix(digits, 16).map_err(|_| format!("'{text}' is no 64-bit number"))
+}
+
+fn parse_model(text: &str) -> Result<Model, String> {
+    Model::from_name(text).ok_or_else(|| {
+        let names: Vec<&str> = MODELS.iter().map(|model| model.name()).collect();
+        format!("'{text}' is no model; models are {}", names.join(", "))
+    })
+}
 
 fn parse_host(text: &str) -> Result<Host, String> {
     Host::from_name(text).ok_or_else(|| {

@@ -7,6 +7,7 @@ use crate::qemu::{self, LEAST_VERSION, MemoryLayout, Paths};
 use crate::report::{Ending, Report};
 use crate::signals::EndedBySignal;
 use crate::symbols::Symbols;
+use host_profiles::Host;
 use igvm::launch::LaunchError;
 use igvm::show::hex;
 use model::attack::Chosen;
@@ -25,7 +26,9 @@ const MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.elf"));
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long QEMU has to connect after its start.
 const CONNECT: Duration = Duration::from_secs(30);
-const NOISE: &str = "TCG doesn't support requested feature";
+/// What QEMU says about every machine of this kind.
+const NOISE: [&str; 2] =
+    ["TCG doesn't support requested feature", "not a multiple of 1G; possible bad performance"];
 
 /// Why a run could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -179,6 +182,8 @@ fn settings_text(
         ("counted", flag(arguments.icount).into()),
         ("trace", flag(arguments.trace.is_some()).into()),
         ("host", host.name.into()),
+        ("cpu", arguments.cpu.name().into()),
+        ("cpuid", if host.host == Host::Plain { "filtered" } else { arguments.cpuid.name() }.into()),
         ("memory_is_shared", flag(arguments.memory_shared || host.loader.memory_is_shared).into()),
         ("vmpl0_events", arguments.vmpl0_events.to_string()),
         ("large_pages", flag(!arguments.small_pages).into()),
@@ -245,7 +250,7 @@ fn forward_errors(errors: impl Read + Send + 'static) -> std::thread::JoinHandle
     std::thread::spawn(move || {
         let mut kept = String::new();
         for line in BufReader::new(errors).lines().map_while(Result::ok) {
-            if !line.contains(NOISE) {
+            if !NOISE.iter().any(|noise| line.contains(noise)) {
                 eprintln!("machine: qemu: {line}");
                 kept.push_str(&line);
                 kept.push('\n');

@@ -56,6 +56,12 @@ fn run(arguments: &RunArguments) -> Result<u8, machine::RunError> {
     }
     let path = arguments.image.as_deref().ok_or(machine::RunError::NoImage)?;
     let image = std::fs::read(path).map_err(|error| machine::RunError::File(machine::name(path), error))?;
-    let plan = plan::encode(&image, arguments.smp).map_err(machine::RunError::Image)?;
+    let machine = plan::Machine {
+        host: arguments.host.profile(),
+        cpu_signature: arguments.cpu.signature(),
+        vcpus: arguments.smp,
+        policy: arguments.policy,
+    };
+    let plan = plan::encode(&image, &machine).map_err(machine::RunError::Image)?;
     machine::run(arguments, &plan)
 }

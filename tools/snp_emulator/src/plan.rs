@@ -1,6 +1,7 @@
 //! From an IGVM file to the monitor's launch plan, by the loader rules of QEMU and KVM (crate `igvm`).
 
-use crate::qemu::CPU_SIGNATURE;
+use host_profiles::Profile;
+use host_profiles::loader::{DEFAULT_POLICY, LaunchedVmsas};
 use igvm::file::ParameterKind;
 use igvm::launch::{LaunchError, LaunchPage, LaunchPlan};
 use model::plan::{Command, Parameter, PlanWriter};
@@ -17,21 +18,34 @@ pub struct Launch {
     pub firmware: Vec<(u64, u64)>,
 }
 
-/// Encodes the launch of an image on a machine with `vcpus` vCPUs. Like KVM it launches and measures the registers of each: those of the
-/// file, and the reset state of a processor for the others.
-pub fn encode(image: &[u8], vcpus: u32) -> Result<Launch, LaunchError> {
+/// The machine that an image is launched on.
+pub struct Machine {
+    /// The host.
+    pub host: &'static Profile,
+    /// CPUID leaf 1 EAX of its processors, which is in RDX after a reset.
+    pub cpu_signature: u32,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// The policy that the command line asks for.
+    pub policy: Option<u64>,
+}
+
+/// Encodes the launch of an image. Like KVM it launches and measures the registers of each vCPU: those of the file, and the reset state of
+/// a processor for the others.
+pub fn encode(image: &[u8], machine: &Machine) -> Result<Launch, LaunchError> {
     let plan = LaunchPlan::of_bytes(image)?;
-    let (given, wanted) = (plan.vcpus(), u16::try_from(vcpus).unwrap_or(u16::MAX));
+    let (given, wanted) = (plan.vcpus(), u16::try_from(machine.vcpus).unwrap_or(u16::MAX));
     // QEMU refuses registers of a vCPU that is not there.
     if given > wanted {
         return Err(LaunchError::VcpuCount { given, wanted });
     }
-    Ok(encode_plan(&plan, vcpus))
+    Ok(encode_plan(&plan, machine))
 }
 
-fn encode_plan(plan: &LaunchPlan, vcpus: u32) -> Launch {
+fn encode_plan(plan: &LaunchPlan, machine: &Machine) -> Launch {
     let mut writer = PlanWriter::default();
-    writer.push(&Command::Policy(plan.policy.0));
+    let of_host = machine.host.loader.policy_by_command_line.then_some(DEFAULT_POLICY);
+    writer.push(&Command::Policy(machine.policy.or(of_host).unwrap_or(plan.policy.0)));
     for parameter in &plan.parameters {
         let Some(kind) = kind(parameter.kind) else { continue };
         writer.push(&Command::Parameter {
@@ -43,8 +57,12 @@ fn encode_plan(plan: &LaunchPlan, vcpus: u32) -> Launch {
     for run in runs(&plan.pages) {
         push_run(&mut writer, run);
     }
-    for (index, vcpu) in (0..vcpus).zip(0..=u16::MAX) {
-        let vmsa = plan.vmsa(vcpu, CPU_SIGNATURE);
+    let launched = match machine.host.loader.vmsas {
+        LaunchedVmsas::OfTheFirstVcpu => 1,
+        LaunchedVmsas::OfEveryVcpu | LaunchedVmsas::ByAddress => machine.vcpus,
+    };
+    for (index, vcpu) in (0..launched).zip(0..=u16::MAX) {
+        let vmsa = plan.vmsa(vcpu, machine.cpu_signature);
         writer.push(&Command::Vmsa { index, address: KVM_VMSA_ADDRESS, data: vmsa.as_bytes() });
     }
     if let Some((block, authentication)) = &plan.id_block {
@@ -99,6 +117,8 @@ fn push_run(writer: &mut PlanWriter, run: &[LaunchPage]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use host_profiles::Host;
+    use host_profiles::cpuid::Model;
     use snp_abi::launch::LaunchDigest;
     use snp_abi::policy::GuestPolicy;
     use snp_abi::vmsa::Vmsa;
@@ -134,9 +154,18 @@ mod tests {
             vmsas: BTreeMap::from([(0, Box::new(boot)), (1, Box::new(second))]),
             warnings: Vec::new(),
         };
+        let cpu_signature = Model::Milan.signature();
         for vcpus in [1, 2, 4] {
-            let (digest, count) = launched(&encode_plan(&plan, u32::from(vcpus)).commands);
-            assert_eq!((digest, count), (plan.digest(vcpus, CPU_SIGNATURE), usize::from(vcpus)));
+            let machine = |host: Host| Machine {
+                host: host.profile(),
+                cpu_signature,
+                vcpus: u32::from(vcpus),
+                policy: None,
+            };
+            let (digest, count) = launched(&encode_plan(&plan, &machine(Host::KvmPlanes)).commands);
+            assert_eq!((digest, count), (plan.digest(vcpus, cpu_signature), usize::from(vcpus)));
+            let (digest, count) = launched(&encode_plan(&plan, &machine(Host::KvmCoconut)).commands);
+            assert_eq!((digest, count), (plan.digest(1, cpu_signature), 1), "the first one's only");
         }
     }
 }

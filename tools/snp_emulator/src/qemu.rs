@@ -20,9 +20,6 @@ pub const LEAST_VERSION: (u32, u32) = (9, 0);
 
 /// The processors. 5-level nested tables reach C-bit 51; physical addresses must be given, the default makes VMRUN fail.
 const PROCESSOR: &str = "EPYC-Milan,phys-bits=52,+la57,+x2apic";
-/// Their CPUID leaf 1 EAX (family 25, model 1, stepping 1), which is in RDX after a reset.
-pub const CPU_SIGNATURE: u32 = 0x00a0_0f11;
-
 /// Where memory lies.
 pub struct MemoryLayout {
     /// Guest RAM, as (start, end).
@@ -31,19 +28,24 @@ pub struct MemoryLayout {
     pub own: (u64, u64),
     /// All of it, for `-m`.
     pub total: u64,
+    /// Where QEMU shall end memory below 4 GiB.
+    pub low: u64,
 }
 
 impl MemoryLayout {
-    /// A layout for this much guest memory.
+    /// A layout for this much guest memory. The monitor is always above 4 GiB: what is free below belongs to devices, which a guest
+    /// may move to any place there.
     pub fn new(guest: u64) -> Self {
         // Heap and image, one RMP entry and nested tables for each page of four levels at the worst.
         let own = (64 << 20) + (guest / 32).next_multiple_of(LARGE_PAGE);
         let total = guest + own;
-        if total < SPLIT_FROM {
-            return Self { ram: vec![(0, guest)], own: (guest, total), total };
+        let low = if total < SPLIT_FROM { guest } else { guest.min(SPLIT_LOW) };
+        let end = ABOVE + guest - low;
+        let mut ram = vec![(0, low)];
+        if end > ABOVE {
+            ram.push((ABOVE, end));
         }
-        let end = ABOVE + guest - SPLIT_LOW;
-        Self { ram: vec![(0, SPLIT_LOW), (ABOVE, end)], own: (end, end + own), total }
+        Self { ram, own: (end, end + own), total, low }
     }
 }
 
@@ -67,11 +69,10 @@ pub struct Paths<'a> {
 pub fn command(arguments: &RunArguments, memory: &MemoryLayout, paths: &Paths<'_>) -> Command {
     let mut command = Command::new(&arguments.qemu);
     let processors = arguments.smp + SPARE_PROCESSORS;
-    let (accelerator, machine) =
-        if arguments.icount { ("tcg,thread=single", "q35") } else { ("tcg,thread=multi", "q35") };
+    let accelerator = if arguments.icount { "tcg,thread=single" } else { "tcg,thread=multi" };
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-        .args(["-machine", machine, "-accel", accelerator])
+        .args(["-machine", &format!("q35,max-ram-below-4g={}", memory.low), "-accel", accelerator])
         .args(["-cpu", PROCESSOR])
         .args(["-smp", &processors.to_string()])
         .args(["-m", &format!("{}M", memory.total >> 20)])
@@ -144,12 +145,26 @@ mod tests {
     fn memory_is_split_where_qemu_splits_it() {
         let small = MemoryLayout::new(1 << 30);
         assert_eq!(small.ram, [(0, 1 << 30)]);
-        assert_eq!(small.own.0, 1 << 30);
+        assert_eq!(small.own.0, 4 << 30);
         let large = MemoryLayout::new(8 << 30);
         assert_eq!(large.ram, [(0, 2 << 30), (4 << 30, 10 << 30)]);
         assert_eq!(large.own.0, 10 << 30);
         let given: u64 = large.ram.iter().map(|(start, end)| end - start).sum();
         assert_eq!(given, 8 << 30);
+    }
+
+    #[test]
+    fn the_monitor_is_never_where_devices_can_be() {
+        for megabytes in (64..4096).step_by(2).chain([8 << 10, 256 << 10]) {
+            let layout = MemoryLayout::new(megabytes << 20);
+            assert!(layout.own.0 >= 4 << 30, "{megabytes} MiB");
+            let given: u64 = layout.ram.iter().map(|(start, end)| end - start).sum();
+            assert_eq!(given, megabytes << 20);
+            // As QEMU lays it out: what does not fit below is at 4 GiB, and ends with the monitor's.
+            let limit = if layout.total >= SPLIT_FROM { SPLIT_LOW } else { SPLIT_FROM };
+            let low = limit.min(layout.low);
+            assert_eq!((layout.ram[0].1, layout.own.1), (low, ABOVE + layout.total - low), "{megabytes} MiB");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! The table is the policy: [`filter`] is applied to every leaf, and [`LEAVES`] are what the CPUID page lists.
 
 use crate::hypervisor::C_BIT_POSITION;
-use snp_abi::cpuid::{CpuidEntry, CpuidPage, CpuidQuery, CpuidRegisters};
+use host_profiles::cpuid::Model;
+use snp_abi::cpuid::{CpuidEntry, CpuidPage, CpuidQuery, CpuidRegisters, LEAF_EXTENDED_STATE};
 use zerocopy::FromZeros;
 
 /// Highest basic leaf. Leaf 0xD is behind it on purpose: Linux refuses a CPUID table whose leaf 0xD.1 lacks XSAVEC, and
@@ -86,6 +87,7 @@ pub fn filter(query: CpuidQuery, raw: CpuidRegisters, apic_id: u32) -> CpuidRegi
             out.ecx |= 1 << 31;
         }
         0xb => out.edx = apic_id,
+        0x8000_001e => out.eax = apic_id,
         0x4000_0000 => out = kvm_signature(),
         0x4000_0001 => out = CpuidRegisters { eax: KVM_FEATURES, ..CpuidRegisters::default() },
         0x4000_0002..=0x4fff_ffff => out = CpuidRegisters::default(),
@@ -135,6 +137,119 @@ pub fn page(apic_id: u32, mut raw: impl FnMut(CpuidQuery) -> CpuidRegisters) -> 
     page
 }
 
+/// Whose answers a guest gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The emulated processor's own, filtered: no host's, and the machine's of old.
+    Filtered,
+    /// A model's, as QEMU and KVM give it.
+    Exact(Model),
+    /// The same, less what the emulated processor cannot execute.
+    Runnable(Model),
+}
+
+/// Feature words, of which a processor that cannot do what a bit says is no match: leaf, sub-leaf, and which registers.
+const FEATURE_WORDS: [(u32, u32, [bool; 4]); 6] = [
+    (0x1, 0, [false, false, true, true]),
+    (0x7, 0, [false, true, true, true]),
+    (0x7, 1, [true, false, false, false]),
+    (0x8000_0001, 0, [false, false, true, true]),
+    (0x8000_0008, 0, [false, true, false, false]),
+    (0x8000_0021, 0, [true, false, false, false]),
+];
+/// What the monitor does for the guest, or what needs nothing done: x2APIC and hypervisor; prediction barriers and their MSRs, WBNOINVD; hints
+/// of leaf 0x80000021.
+const DONE_BY_THE_MACHINE: [(u32, [u32; 4]); 3] = [
+    (0x1, [0, 0, 1 << 21 | 1 << 31, 0]),
+    (0x8000_0008, [0, 1 << 9 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 17 | 1 << 24 | 1 << 28, 0, 0]),
+    (0x8000_0021, [1 << 0 | 1 << 2 | 1 << 6, 0, 0, 0]),
+];
+/// XSAVE and what needs it: its user-mode half works in QEMU, but there is no XSAVEC, without which Linux refuses leaf 0xD.
+const NEEDS_XSAVE: [(u32, [u32; 4]); 2] = [
+    (0x1, [0, 0, 1 << 12 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 29, 0]),
+    (0x7, [0, 1 << 5, 1 << 3 | 1 << 9 | 1 << 10, 0]),
+];
+
+fn words(registers: CpuidRegisters) -> [u32; 4] {
+    [registers.eax, registers.ebx, registers.ecx, registers.edx]
+}
+
+fn of_leaf<const N: usize>(table: &[(u32, [u32; 4]); N], query: CpuidQuery) -> [u32; 4] {
+    let row = table.iter().find(|(leaf, _)| *leaf == query.leaf && query.subleaf == 0);
+    row.map_or([0; 4], |(_, bits)| *bits)
+}
+
+/// Bits of a row that the emulated processor cannot honour.
+pub fn unrunnable(query: CpuidQuery, exact: CpuidRegisters, raw: CpuidRegisters) -> [u32; 4] {
+    let row =
+        FEATURE_WORDS.iter().find(|(leaf, subleaf, _)| (*leaf, *subleaf) == (query.leaf, query.subleaf));
+    let Some((.., is_feature)) = row else { return [0; 4] };
+    let (exact, raw) = (words(exact), words(raw));
+    let (done, xsave) = (of_leaf(&DONE_BY_THE_MACHINE, query), of_leaf(&NEEDS_XSAVE, query));
+    core::array::from_fn(|word| {
+        if is_feature[word] { exact[word] & (!raw[word] & !done[word] | xsave[word]) } else { 0 }
+    })
+}
+
+/// A row as it is shown where only what runs is shown; none where the row is left out.
+fn runnable(query: CpuidQuery, exact: CpuidRegisters, raw: CpuidRegisters) -> Option<CpuidRegisters> {
+    match query.leaf {
+        LEAF_EXTENDED_STATE => None,
+        0 => Some(CpuidRegisters { eax: LAST_BASIC_LEAF, ..exact }),
+        _ => {
+            let mask = unrunnable(query, exact, raw);
+            let [eax, ebx, ecx, edx] = words(exact);
+            Some(CpuidRegisters {
+                eax: eax & !mask[0],
+                ebx: ebx & !mask[1],
+                ecx: ecx & !mask[2],
+                edx: edx & !mask[3],
+            })
+        }
+    }
+}
+
+impl Policy {
+    /// The CPUID page of the first of so many vCPUs.
+    pub fn page(self, vcpus: u32, mut raw: impl FnMut(CpuidQuery) -> CpuidRegisters) -> CpuidPage {
+        let (model, shows_all) = match self {
+            Self::Filtered => return page(0, raw),
+            Self::Exact(model) => (model, true),
+            Self::Runnable(model) => (model, false),
+        };
+        let mut page = CpuidPage::new_zeroed();
+        let rows = host_profiles::cpuid::rows(model, vcpus).filter_map(|row| {
+            let query = CpuidQuery { leaf: row.leaf, subleaf: row.subleaf };
+            let shown =
+                if shows_all { Some(row.registers) } else { runnable(query, row.registers, raw(query)) };
+            shown.map(|registers| CpuidEntry { registers, ..row })
+        });
+        for (row, place) in rows.zip(page.entries.iter_mut()) {
+            *place = row;
+            page.count += 1;
+        }
+        page
+    }
+
+    /// What a CPUID instruction on one of so many vCPUs answers.
+    pub fn answer(
+        self,
+        vcpus: u32,
+        apic_id: u32,
+        query: CpuidQuery,
+        raw: impl FnOnce(CpuidQuery) -> CpuidRegisters,
+    ) -> CpuidRegisters {
+        match self {
+            Self::Filtered => filter(query, raw(query), apic_id),
+            Self::Exact(model) => host_profiles::cpuid::answer(model, vcpus, apic_id, query),
+            Self::Runnable(model) => {
+                let exact = host_profiles::cpuid::answer(model, vcpus, apic_id, query);
+                runnable(query, exact, raw(query)).unwrap_or_default()
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +278,21 @@ mod tests {
     fn the_leaves_are_sorted_and_fit_the_page() {
         assert!(LEAVES.is_sorted());
         assert!(LEAVES.len() <= 64);
+    }
+
+    #[test]
+    fn what_does_not_run_is_left_out_of_the_page_and_the_rest_is_kvms() {
+        let exact = Policy::Exact(Model::Milan).page(1, |_| CpuidRegisters::default());
+        assert_eq!(exact.check(), Ok(()));
+        assert_eq!((exact.rows()[0].leaf, exact.rows()[2].leaf), (0x4000_0000, 0));
+        // A processor without PCID.
+        let raw = CpuidRegisters { eax: !0, ebx: !0, ecx: !(1 << 17), edx: !0 };
+        let runnable = Policy::Runnable(Model::Milan).page(1, |_| raw);
+        let row = |page: &CpuidPage, leaf| page.row(CpuidQuery { leaf, subleaf: 0 }).unwrap().registers;
+        let missing = row(&exact, 1).ecx & !row(&runnable, 1).ecx;
+        assert_eq!(missing, 1 << 12 | 1 << 17 | 1 << 26 | 1 << 28 | 1 << 29);
+        assert_eq!((row(&exact, 0).eax, row(&runnable, 0).eax), (0xd, 0xb));
+        assert!(runnable.rows().iter().all(|row| row.leaf != 0xd));
+        assert_eq!(row(&runnable, 0x8000_001f), row(&exact, 0x8000_001f));
     }
 }

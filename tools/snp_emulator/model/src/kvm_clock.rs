@@ -5,6 +5,10 @@
 pub const MSR_WALL_CLOCK: u32 = 0x4b56_4d00;
 /// See [`MSR_WALL_CLOCK`].
 pub const MSR_SYSTEM_TIME: u32 = 0x4b56_4d01;
+/// First and last of three that name memory for other services.
+pub const MSR_ASYNC_FAULTS: u32 = 0x4b56_4d02;
+/// See [`MSR_ASYNC_FAULTS`].
+pub const MSR_PARAVIRTUAL_EOI: u32 = 0x4b56_4d04;
 /// Enable bit of [`MSR_SYSTEM_TIME`].
 pub const SYSTEM_TIME_ENABLED: u64 = 1;
 /// All vCPUs' clocks agree.

@@ -13,6 +13,7 @@ pub mod access;
 pub mod attack;
 pub mod audit;
 pub mod conversion;
+pub mod cpu_hotplug;
 pub mod cpuid;
 pub mod guest_request;
 pub mod hypervisor;

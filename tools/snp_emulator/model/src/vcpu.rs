@@ -28,6 +28,8 @@ pub enum Run {
     Halted,
     /// AP reset hold: waits for a start-up IPI or AP creation.
     Held,
+    /// Got INIT, waits for the start-up IPI.
+    Initialised,
 }
 
 /// A vCPU's GHCB state at one VMPL.
@@ -159,6 +161,35 @@ impl Vcpu {
         if matches!(self.run(), Run::Halted | Run::Held) {
             self.set_run(Run::Running);
         }
+    }
+
+    /// INIT: a level that never ran waits for its start-up IPI now. One that runs goes on, as nothing of its state can be reset.
+    pub fn initialise(&mut self, vmpl: Vmpl) {
+        let level = vmpl.index();
+        if self.vmsas[level].is_some() && self.runs[level] == Run::Stopped {
+            self.runs[level] = Run::Initialised;
+        }
+    }
+
+    /// Start-up IPI: the first one starts the VMSA as it stands, a later one ends AP reset hold. Says whether the level was held
+    /// by an event of its GHCB page, which then shows why it goes on.
+    pub fn start_up(&mut self, vmpl: Vmpl) -> bool {
+        let level = vmpl.index();
+        match self.runs[level] {
+            Run::Initialised => self.runs[level] = Run::Running,
+            Run::Held => {
+                self.runs[level] = Run::Running;
+                let channel = &mut self.channels[level];
+                match Response::decode(channel.msr) {
+                    Ok(Response::ApResetHold { .. }) => {
+                        channel.msr = Response::ApResetHold { released: true }.encode();
+                    }
+                    _ => return true,
+                }
+            }
+            Run::Running | Run::Halted | Run::Stopped => {}
+        }
+        false
     }
 
     /// The host has an event for VMPL0 that nobody called for: it runs again, behind its own request, before the level below does.

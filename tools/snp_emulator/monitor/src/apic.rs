@@ -1,15 +1,13 @@
 //! The local APIC of the processor that runs this code: real hardware, shared with the guest.
 //!
-//! The guest decides between xAPIC and x2APIC mode; the monitor only sends INIT, SIPI and NMI and
-//! leaves every register as the guest programmed it. Source: AMD APM volume 2, chapter 16.
+//! It stays in xAPIC mode for ever, and a guest that wants x2APIC mode gets it from `devices::x2apic`: QEMU knows a processor in
+//! x2APIC mode by a number that cannot be changed, and in xAPIC mode by its id register, which can. So vCPU n has APIC id n, as on real
+//! hosts, although the processor that stays outside of the guest is QEMU's first. Source: AMD APM volume 2, chapter 16.
 
-use crate::{instructions, physical};
+use crate::physical;
 
-const APIC_BASE: u32 = 0x1b;
-const X2APIC_ENABLED: u64 = 1 << 10;
-const ENABLED: u64 = 1 << 11;
-const XAPIC_PAGE: u64 = 0xfee0_0000;
-const X2APIC_FIRST: u32 = 0x800;
+const PAGE: u64 = 0xfee0_0000;
+const ID: u64 = 0x20;
 const SPURIOUS_VECTOR: u64 = 0xf0;
 const END_OF_INTERRUPT: u64 = 0xb0;
 const TASK_PRIORITY: u64 = 0x80;
@@ -27,23 +25,21 @@ const MODE_INIT: u32 = 0x4500;
 const MODE_STARTUP: u32 = 0x4600;
 const MODE_NMI: u32 = 0x4400;
 
-fn x2apic() -> bool {
-    // SAFETY: APIC_BASE exists on every processor that QEMU emulates.
-    unsafe { instructions::read_msr(APIC_BASE) & X2APIC_ENABLED != 0 }
+/// APIC id of the processor that never enters a guest: no vCPU's.
+pub const SPARE_ID: u8 = 0xfe;
+
+/// Sends an interrupt command to the processors that `destination` names (8 bits).
+pub fn command(destination: u32, command: u32) {
+    // The guest may be between its two writes: its high half must survive.
+    let saved = read(COMMAND_HIGH);
+    write(COMMAND_HIGH, destination << 24);
+    write(COMMAND_LOW, command);
+    write(COMMAND_HIGH, saved);
 }
 
-fn command(destination: u32, command: u32) {
-    if x2apic() {
-        let value = u64::from(destination) << 32 | u64::from(command);
-        // SAFETY: the interrupt command register exists in x2APIC mode; INIT, SIPI and NMI go to processors that run the monitor.
-        unsafe { instructions::write_msr(X2APIC_FIRST + (COMMAND_LOW >> 4) as u32, value) };
-    } else {
-        // The guest may be between its two writes: its high half must survive.
-        let saved = physical::read_u32(XAPIC_PAGE + COMMAND_HIGH);
-        physical::write_u32(XAPIC_PAGE + COMMAND_HIGH, destination << 24);
-        physical::write_u32(XAPIC_PAGE + COMMAND_LOW, command);
-        physical::write_u32(XAPIC_PAGE + COMMAND_HIGH, saved);
-    }
+/// Gives this processor's APIC an id.
+pub fn set_id(id: u8) {
+    write(ID, u32::from(id) << 24);
 }
 
 /// Resets another processor.
@@ -61,26 +57,18 @@ pub fn send_nmi(destination: u32) {
     command(destination, MODE_NMI);
 }
 
-fn read(register: u64) -> u32 {
-    if x2apic() {
-        // SAFETY: callers name registers that exist in both modes and have no side effect.
-        unsafe { instructions::read_msr(X2APIC_FIRST + (register >> 4) as u32) as u32 }
-    } else {
-        physical::read_u32(XAPIC_PAGE + register)
-    }
+/// Reads a register of this processor's APIC.
+pub fn read(register: u64) -> u32 {
+    physical::read_u32(PAGE + register)
 }
 
-fn write(register: u64, value: u32) {
-    if x2apic() {
-        // SAFETY: as for `read`; they end or mask interrupts of the guest's.
-        unsafe { instructions::write_msr(X2APIC_FIRST + (register >> 4) as u32, value.into()) };
-    } else {
-        physical::write_u32(XAPIC_PAGE + register, value);
-    }
+/// Writes a register of this processor's APIC.
+pub fn write(register: u64, value: u32) {
+    physical::write_u32(PAGE + register, value);
 }
 
 /// Makes this processor's APIC what a reset leaves, as far as a guest can tell: no timer, nothing in service, as whoever served it is
-/// gone, and xAPIC mode. Linux takes another way where it finds x2APIC mode on.
+/// gone.
 pub fn reset() {
     write(TIMER_VECTOR, MASKED);
     write(TIMER_COUNT, 0);
@@ -89,15 +77,6 @@ pub fn reset() {
             break;
         }
         write(END_OF_INTERRUPT, 0);
-    }
-    if x2apic() {
-        // SAFETY: the register exists (`x2apic`).
-        let base = unsafe { instructions::read_msr(APIC_BASE) } & !X2APIC_ENABLED;
-        // SAFETY: the only way out of x2APIC mode leads through a disabled APIC (APM volume 2, 16.9); nobody sends meanwhile, as
-        // senders hold the world's lock, which the caller has.
-        unsafe { instructions::write_msr(APIC_BASE, base & !ENABLED) };
-        // SAFETY: as above.
-        unsafe { instructions::write_msr(APIC_BASE, base) };
     }
     enable();
 }
@@ -130,8 +109,5 @@ pub fn state() -> State {
 
 /// Software-enables this processor's APIC, as firmware would have.
 pub fn enable() {
-    if !x2apic() {
-        let value = physical::read_u32(XAPIC_PAGE + SPURIOUS_VECTOR);
-        physical::write_u32(XAPIC_PAGE + SPURIOUS_VECTOR, value | SOFTWARE_ENABLE | 0xff);
-    }
+    write(SPURIOUS_VECTOR, read(SPURIOUS_VECTOR) | SOFTWARE_ENABLE | 0xff);
 }

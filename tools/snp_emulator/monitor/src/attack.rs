@@ -110,19 +110,9 @@ impl World {
         }
     }
 
-    /// Keeps the VMSA with which a vCPU other than the first is launched. All of them have one address for the guest, where a host
-    /// puts whichever it likes; here each has one of its own.
-    pub fn keep_launch_vmsa(&mut self, vcpu: usize, contents: &[u8]) {
-        if !self.attack.is_on() {
-            return;
-        }
-        let address = KVM_VMSA_ADDRESS - vcpu as u64 * PAGE_BYTES;
-        let range = MemoryRange { start: address, bytes: PAGE_BYTES };
-        self.memory.add(range);
-        self.model.rmp.add(range);
-        assert!(self.model.launch_page(address, true), "the page was just added");
-        self.memory.write(address, contents);
-        self.attack.launch_vmsas.push((vcpu, address));
+    /// Notes where the VMSA is with which a vCPU other than the first is launched.
+    pub fn note_launch_vmsa(&mut self, vcpu: usize, place: u64) {
+        self.attack.launch_vmsas.push((vcpu, place));
     }
 
     /// Counts an entry into the guest; wakes the vCPU that is to be attacked.

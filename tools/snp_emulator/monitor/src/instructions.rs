@@ -78,19 +78,6 @@ pub unsafe fn out_bytes(port: u16, bytes: &[u8]) {
     }
 }
 
-/// Reads a model-specific register.
-///
-/// # Safety
-/// The register must exist; QEMU reads unknown ones as zero, silicon raises #GP.
-pub unsafe fn read_msr(register: u32) -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: RDMSR touches EAX, ECX and EDX only.
-    unsafe {
-        asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nostack, preserves_flags));
-    }
-    u64::from(high) << 32 | u64::from(low)
-}
-
 /// Writes a model-specific register.
 ///
 /// # Safety

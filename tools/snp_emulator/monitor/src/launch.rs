@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 use model::plan::{Command, Parameter};
 use model::rmp::MemoryRange;
 use snp_abi::address::PAGE_BYTES;
+use snp_abi::cpuid::CpuidQuery;
 use snp_abi::id_block::{IdAuthentication, IdBlock};
-use snp_abi::launch::{LaunchDigest, PageType};
+use snp_abi::launch::{KVM_VMSA_ADDRESS, LaunchDigest, PageType};
 use snp_abi::policy::GuestPolicy;
 use snp_abi::psp_status::PspStatus;
 use snp_abi::rmp::Vmpl;
@@ -76,7 +77,7 @@ fn add_memory(world: &mut World, plan: &[Command<'_>]) {
     for command in plan {
         let (start, bytes) = match command {
             Command::Pages { address, length, .. } => (*address, *length),
-            Command::Vmsa { index: 0, address, .. } => (*address, PAGE_BYTES),
+            Command::Vmsa { index, address, .. } => (vmsa_place(*index, *address), PAGE_BYTES),
             _ => continue,
         };
         if world.memory.host(start).is_some() {
@@ -104,10 +105,10 @@ fn load_pages(
     let page_type = PageType::from_wire(page_type as u8).expect("the launcher knows the page types");
     for page in (0..length).step_by(PAGE_BYTES as usize) {
         let at = address + page;
-        assert!(
-            world.model.launch_page(at, false),
-            "the image loads a page at {at:#x}, where there is no memory"
-        );
+        if !world.model.launch_page(at, false) {
+            log!("the image loads a page at {at:#x}, where there is no memory");
+            finish::verdict(Verdict::Refused);
+        }
         let mut contents = [0; PAGE_BYTES as usize];
         match page_type {
             // What a parameter wrote there before stays.
@@ -132,8 +133,10 @@ fn load_pages(
 }
 
 fn cpuid_page(world: &World) -> [u8; PAGE_BYTES as usize] {
-    let apic_id = world.model.vcpus[0].apic_id;
-    let page = model::cpuid::page(apic_id, exits::raw_cpuid);
+    let mut page = world.settings.cpuid.page(world.settings.vcpus as u32, exits::raw_cpuid);
+    for row in &mut page.entries {
+        exits::note_invlpgb(CpuidQuery { leaf: row.leaf, subleaf: row.subleaf }, &mut row.registers);
+    }
     let mut bytes = [0; PAGE_BYTES as usize];
     bytes.copy_from_slice(page.as_bytes());
     bytes
@@ -147,8 +150,10 @@ fn write_parameter(world: &mut World, parameter: Parameter, address: u64, length
         Parameter::MemoryMap => memory_map(&world.settings),
         Parameter::Madt => world.devices.madt().unwrap_or(&[]).to_vec(),
     };
-    assert!(bytes.len() as u64 <= length, "the image's area for {parameter:?} at {address:#x} is too small");
-    assert!(world.memory.write(address, &bytes), "the image's area for {parameter:?} is outside of memory");
+    if bytes.len() as u64 > length || !world.memory.write(address, &bytes) {
+        log!("the image's area for {parameter:?} at {address:#x} is too small, or outside of memory");
+        finish::verdict(Verdict::Refused);
+    }
     world.parameters.push((address, bytes.len() as u64));
 }
 
@@ -172,21 +177,32 @@ fn memory_map(settings: &Settings) -> Vec<u8> {
     map
 }
 
-/// KVM measures all VMSAs at the end, in the order of the vCPUs; the vCPU that boots runs the first one.
+/// Where the VMSAs that KVM makes for a launch are kept: in its own memory, at addresses that no guest can name.
+const LAUNCH_VMSAS: u64 = 1 << 62;
+
+/// Where the VMSA of vCPU `index` is kept that is launched at this address.
+fn vmsa_place(index: u32, address: u64) -> u64 {
+    if address == KVM_VMSA_ADDRESS { LAUNCH_VMSAS + u64::from(index) * PAGE_BYTES } else { address }
+}
+
+/// KVM measures all VMSAs at the end, in the order of the vCPUs. The vCPU that boots runs the first one; the others can be started on
+/// theirs by INIT and a start-up IPI, as they stand, at VMPL0.
 fn load_vmsa(world: &mut World, digest: &mut LaunchDigest, index: u32, address: u64, data: &[u8]) {
     let mut contents = [0; PAGE_BYTES as usize];
     contents.copy_from_slice(data);
     digest.add_page(PageType::Vmsa, address, &contents);
+    let place = vmsa_place(index, address);
+    assert!(world.model.launch_page(place, true), "there is no memory for the VMSA at {address:#x}");
+    world.memory.write(place, &contents);
+    let Some(vcpu) = world.model.vcpus.get_mut(index as usize) else { return };
+    vcpu.vmsas[Vmpl::Vmpl0.index()] = Some(place);
     if index != 0 {
-        return world.keep_launch_vmsa(index as usize, &contents);
+        world.note_launch_vmsa(index as usize, place);
+    } else {
+        vcpu.set_run(model::vcpu::Run::Running);
+        let features = world.vmsa_word(0, core::mem::offset_of!(snp_abi::vmsa::Vmsa, sev_features));
+        world.model.level_features[0] = Some(features);
     }
-    assert!(world.model.launch_page(address, true), "there is no memory for the VMSA at {address:#x}");
-    world.memory.write(address, &contents);
-    let vcpu = &mut world.model.vcpus[0];
-    vcpu.vmsas[Vmpl::Vmpl0.index()] = Some(address);
-    vcpu.set_run(model::vcpu::Run::Running);
-    let features = world.vmsa_word(0, core::mem::offset_of!(snp_abi::vmsa::Vmsa, sev_features));
-    world.model.level_features[0] = Some(features);
 }
 
 impl World {

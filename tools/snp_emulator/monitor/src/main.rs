@@ -50,7 +50,7 @@ use settings::{Invlpgb, LEGACY_MEMORY, Settings};
 use world::World;
 
 /// QEMU's CPU 0 never enters a guest: in QEMU 10.0 an XRSTOR on any processor can corrupt CPU 0's
-/// virtualisation state. It loads the image and then sleeps; vCPU n runs on processor n + 1.
+/// virtualisation state. It loads the image and then sleeps; vCPU n runs on processor n + 1, whose APIC has id n.
 const SPARE_PROCESSORS: usize = 1;
 static LAUNCHED: AtomicBool = AtomicBool::new(false);
 /// Ticks are instructions (`--icount`).
@@ -69,14 +69,12 @@ fn run(own: boot::OwnMemory) -> ! {
     exits::intercepts::prepare();
     let (settings, platform) = read_settings().unwrap_or_else(|error| panic!("{error}"));
     IS_COUNTED.store(settings.is_counted, Ordering::SeqCst);
-    if settings.is_counted {
-        exits::hide_x2apic();
-    }
     if settings.invlpgb == Invlpgb::Shown {
         exits::show_invlpgb();
     }
+    apic::set_id(apic::SPARE_ID);
     boot::start_others(settings.vcpus + SPARE_PROCESSORS);
-    self_test::send_kicks(SPARE_PROCESSORS as u32);
+    self_test::send_kicks(0);
     let plan = fw_cfg::read(settings::PLAN_FILE).expect("the launcher passes a plan");
     let commands = model::plan::read(&plan).unwrap_or_else(|error| panic!("launch plan: {error:?}"));
     let vcpus = settings.vcpus;
@@ -109,7 +107,7 @@ fn read_settings() -> Result<(Settings, Setup), String> {
 }
 
 fn new_world(settings: Settings, platform: Setup) -> World {
-    let apic_ids: Vec<u32> = (0..settings.vcpus).map(|vcpu| (vcpu + SPARE_PROCESSORS) as u32).collect();
+    let apic_ids: Vec<u32> = (0..settings.vcpus as u32).collect();
     let devices = devices::Devices::new(&settings, &apic_ids);
     let ram = settings.own_address_ram();
     let mut memory = backing::Backing::new(&ram);
@@ -147,6 +145,7 @@ fn new_world(settings: Settings, platform: Setup) -> World {
 /// Runs on every other processor.
 fn processor_main(index: usize) -> ! {
     interrupts::load_tables(index);
+    apic::set_id((index - SPARE_PROCESSORS) as u8);
     apic::enable();
     if index == SPARE_PROCESSORS {
         self_test::run(IS_COUNTED.load(Ordering::SeqCst));

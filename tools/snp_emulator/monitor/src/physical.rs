@@ -37,12 +37,16 @@ fn is_released(address: u64, end: u64) -> bool {
         .any(|slot| address >= slot.0.load(Ordering::Relaxed) && end <= slot.1.load(Ordering::Relaxed))
 }
 
+/// Whether an access to this range is none to the monitor's own memory, and within what is mapped.
+pub fn is_reachable(address: u64, length: u64) -> bool {
+    let Some(end) = address.checked_add(length) else { return false };
+    let own = OWN_START.load(Ordering::Relaxed)..OWN_END.load(Ordering::Relaxed);
+    (end <= own.start || address >= own.end || is_released(address, end)) && end <= MAPPED_BYTES
+}
+
 #[track_caller]
 fn check(address: u64, length: u64) {
-    let end = address.checked_add(length).expect("physical range wraps");
-    let own = OWN_START.load(Ordering::Relaxed)..OWN_END.load(Ordering::Relaxed);
-    let outside = end <= own.start || address >= own.end || is_released(address, end);
-    assert!(outside && end <= MAPPED_BYTES, "physical access {address:#x}+{length:#x} is not the guest's");
+    assert!(is_reachable(address, length), "physical access {address:#x}+{length:#x} is not the guest's");
 }
 
 /// Copies `bytes.len()` bytes out of physical memory.

@@ -89,6 +89,7 @@ impl Processor {
                     Run::Halted => "halted",
                     Run::Stopped => "stopped",
                     Run::Held => "held",
+                    Run::Initialised => "waits for a start-up IPI",
                 });
                 self.dump_interrupts();
             }
@@ -114,7 +115,7 @@ impl Processor {
         let state = &mut world.model.vcpus[self.vcpu];
         match state.run() {
             Run::Running => return true,
-            Run::Stopped | Run::Held => return false,
+            Run::Stopped | Run::Held | Run::Initialised => return false,
             Run::Halted => {}
         }
         let interrupt =

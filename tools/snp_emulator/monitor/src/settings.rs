@@ -2,8 +2,10 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use host_profiles::cpuid::Model;
 use host_profiles::{Host, Profile};
 use model::attack::Chosen;
+use model::cpuid::Policy;
 use model::psp::{CpuModel, Endorsement, Setup};
 use model::rmp::MemoryRange;
 use snp_abi::report::SigningKey;
@@ -49,6 +51,8 @@ pub struct Settings {
     pub trace: bool,
     /// The host that the machine is.
     pub host: &'static Profile,
+    /// Whose CPUID answers the guest gets.
+    pub cpuid: Policy,
     /// Memory starts shared.
     pub memory_is_shared: bool,
     /// Every so-manieth entry of a level below VMPL0 the host runs VMPL0 instead, which nobody called; 0 for never.
@@ -111,6 +115,7 @@ impl Settings {
             is_counted: flag("counted")?,
             trace: flag("trace")?,
             host: Host::from_name(value("host")?).ok_or_else(|| odd("host"))?.profile(),
+            cpuid: cpuid(value("cpuid")?, value("cpu")?).ok_or_else(|| odd("cpuid"))?,
             memory_is_shared: flag("memory_is_shared")?,
             vmpl0_events: value("vmpl0_events")?.parse().map_err(|_| odd("vmpl0_events"))?,
             large_pages: flag("large_pages")?,
@@ -164,6 +169,17 @@ impl Settings {
     /// Bytes of guest memory above 4 GiB.
     pub fn ram_above_4g(&self) -> u64 {
         self.ram.iter().filter(|range| range.start >= FOUR_GIB).map(|range| range.bytes).sum()
+    }
+}
+
+/// Which rows, and of which model.
+fn cpuid(rows: &str, model: &str) -> Option<Policy> {
+    let model = Model::from_name(model)?;
+    match rows {
+        "filtered" => Some(Policy::Filtered),
+        "exact" => Some(Policy::Exact(model)),
+        "runnable" => Some(Policy::Runnable(model)),
+        _ => None,
     }
 }
 

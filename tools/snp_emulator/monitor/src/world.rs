@@ -104,7 +104,7 @@ fn request_dump() {
     // The lock is left alone: a vCPU that hangs with it must not silence the others.
     for (vcpu, presence) in PRESENCE.iter().enumerate().take(MAX_PROCESSORS - 1) {
         presence.wake.store(1, Ordering::SeqCst);
-        apic::send_nmi(vcpu as u32 + 1);
+        apic::send_nmi(vcpu as u32);
     }
 }
 

@@ -1,18 +1,21 @@
 //! The guest's local APIC is QEMU's own; what it sends to other processors is filtered.
 //!
-//! INIT and SIPI would reset processors that run the monitor; SNP guests start vCPUs through AP
-//! creation instead (OVMF sends them all the same). NMIs mean "leave the guest" to the monitor, so those of
+//! INIT and SIPI would reset processors that run the monitor: they start vCPUs on the VMSAs that they were launched with, and end AP reset
+//! hold, as KVM has it; most SNP guests start vCPUs through AP creation instead (OVMF sends them all the same). NMIs mean "leave the guest" to the monitor, so those of
 //! the guest are injected by software.
 
-use crate::instructions;
+use super::x2apic::is_register;
 use crate::world::World;
+use snp_abi::ghcb::page::GhcbField;
 
 const APIC_BASE: u32 = 0x1b;
 /// The processor is the one that boots.
 const BOOT_PROCESSOR: u64 = 1 << 8;
-const X2APIC_FIRST: u32 = 0x800;
-const X2APIC_LAST: u32 = 0x8ff;
-const X2APIC_COMMAND: u32 = 0x830;
+/// Bits of the base register: x2APIC mode, APIC on, and the page's address.
+const X2APIC_MODE: u64 = 1 << 10;
+const ENABLED: u64 = 1 << 11;
+const PAGE: u64 = 0xfee0_0000;
+const XAPIC_ID: u64 = PAGE + 0x20;
 const XAPIC_COMMAND_LOW: u64 = 0xfee0_0300;
 const XAPIC_COMMAND_HIGH: u64 = 0xfee0_0310;
 const DELIVERY_MODE: u32 = 7 << 8;
@@ -28,6 +31,10 @@ const LOGICAL: u32 = 1 << 11;
 impl World {
     /// Handles a write to the APIC page that must not reach the device; `false` to let it through.
     pub fn filter_apic_page(&mut self, vcpu: usize, address: u64, value: u32) -> bool {
+        // The id is how QEMU finds the processor.
+        if address == XAPIC_ID {
+            return true;
+        }
         if address != XAPIC_COMMAND_LOW {
             return false;
         }
@@ -37,9 +44,14 @@ impl World {
     }
 
     /// Handles an interrupt command that must not reach the device.
-    fn filter_command(&mut self, vcpu: usize, command: u32, destination: u32) -> bool {
+    pub(super) fn filter_command(&mut self, vcpu: usize, command: u32, destination: u32) -> bool {
         match command & DELIVERY_MODE {
-            MODE_INIT | MODE_STARTUP => true,
+            mode @ (MODE_INIT | MODE_STARTUP) => {
+                if self.model.configuration.contract.follows_kvm {
+                    self.start_vcpus(vcpu, mode, command, destination);
+                }
+                true
+            }
             MODE_NMI => {
                 for target in 0..self.model.vcpus.len() {
                     if self.is_destination(vcpu, target, command, destination) {
@@ -53,7 +65,34 @@ impl World {
         }
     }
 
-    fn is_destination(&self, sender: usize, target: usize, command: u32, destination: u32) -> bool {
+    /// INIT and start-up IPIs stay in the plane of who sends them.
+    fn start_vcpus(&mut self, vcpu: usize, mode: u32, command: u32, destination: u32) {
+        let vmpl = self.model.vcpus[vcpu].current;
+        for target in 0..self.model.vcpus.len() {
+            if target == vcpu || !self.is_destination(vcpu, target, command, destination) {
+                continue;
+            }
+            if mode == MODE_INIT {
+                self.model.vcpus[target].initialise(vmpl);
+                continue;
+            }
+            let page = self.model.vcpus[target].channels[vmpl.index()].registered;
+            if self.model.vcpus[target].start_up(vmpl)
+                && let Some(page) = page
+            {
+                self.memory.write(page + GhcbField::SwExitInfo2.offset() as u64, &1u64.to_le_bytes());
+            }
+            self.wake(target);
+        }
+    }
+
+    pub(super) fn is_destination(
+        &self,
+        sender: usize,
+        target: usize,
+        command: u32,
+        destination: u32,
+    ) -> bool {
         let id = self.model.vcpus[target].apic_id;
         match command & SHORTHAND {
             SHORTHAND_SELF => target == sender,
@@ -69,14 +108,11 @@ impl World {
     /// RDMSR of the guest through the host; none means #GP.
     pub fn read_msr(&mut self, vcpu: usize, register: u32) -> Option<u64> {
         match register {
-            // The guest boots on its vCPU 0, whichever processor that is.
             APIC_BASE => {
-                // SAFETY: APIC_BASE exists on QEMU's processor.
-                let base = unsafe { instructions::read_msr(APIC_BASE) };
-                Some((base & !BOOT_PROCESSOR) | boot_flag(vcpu))
+                let mode = if self.devices.x2apic[vcpu].is_on { X2APIC_MODE } else { 0 };
+                Some(PAGE | ENABLED | mode | boot_flag(vcpu))
             }
-            // SAFETY: the x2APIC registers exist on QEMU's processor.
-            X2APIC_FIRST..=X2APIC_LAST => Some(unsafe { instructions::read_msr(register) }),
+            _ if is_register(register) => self.read_x2apic(vcpu, register),
             _ => msr_constant(register),
         }
     }
@@ -84,15 +120,24 @@ impl World {
     /// WRMSR of the guest through the host; `false` means #GP.
     pub fn write_msr(&mut self, vcpu: usize, register: u32, value: u64) -> bool {
         match register {
-            X2APIC_COMMAND if self.filter_command(vcpu, value as u32, (value >> 32) as u32) => true,
-            APIC_BASE | X2APIC_FIRST..=X2APIC_LAST => {
-                let value = if register == APIC_BASE { value & !BOOT_PROCESSOR } else { value };
-                // SAFETY: the APIC raises interrupts, which the monitor only notes; its base stays where it is.
-                unsafe { instructions::write_msr(register, value) };
-                true
-            }
+            APIC_BASE => self.write_apic_base(vcpu, value),
+            _ if is_register(register) => self.write_x2apic(vcpu, register, value),
             _ => self.write_clock_msr(vcpu, register, value) || msr_constant(register).is_some(),
         }
+    }
+}
+
+impl World {
+    /// The APIC stays on and where it is, whatever the guest writes; from x2APIC mode there is no way back but through a reset or a
+    /// disabled APIC (APM volume 2, 16.9).
+    fn write_apic_base(&mut self, vcpu: usize, value: u64) -> bool {
+        let state = &mut self.devices.x2apic[vcpu];
+        match (value & X2APIC_MODE != 0, value & ENABLED != 0) {
+            (true, false) => return false,
+            (false, true) if state.is_on => return false,
+            (wants, _) => state.is_on = wants,
+        }
+        true
     }
 }
 

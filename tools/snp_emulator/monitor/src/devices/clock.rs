@@ -4,7 +4,9 @@ use super::ports::{raw_input, raw_output};
 use crate::instructions;
 use crate::world::World;
 use model::Fault;
-use model::kvm_clock::{self, MSR_SYSTEM_TIME, MSR_WALL_CLOCK, SYSTEM_TIME_ENABLED, Scale};
+use model::kvm_clock::{
+    self, MSR_ASYNC_FAULTS, MSR_PARAVIRTUAL_EOI, MSR_SYSTEM_TIME, MSR_WALL_CLOCK, SYSTEM_TIME_ENABLED, Scale,
+};
 
 /// ACPI PM timer of QEMU's q35: 24 bits at 3.579545 MHz.
 const PM_TIMER: u16 = 0x608;
@@ -69,6 +71,8 @@ impl World {
                 self.give(vcpu, value & !SYSTEM_TIME_ENABLED, &structure);
             }
             MSR_SYSTEM_TIME => {}
+            // Asynchronous page faults, steal time, paravirtual EOI: the guest may name its memory, and nothing is ever said there.
+            MSR_ASYNC_FAULTS..=MSR_PARAVIRTUAL_EOI => {}
             _ => return false,
         }
         true

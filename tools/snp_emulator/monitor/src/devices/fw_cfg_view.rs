@@ -11,6 +11,8 @@ use model::Fault;
 
 const RAM_SIZE: u16 = 0x03;
 const PROCESSOR_COUNT: u16 = 0x05;
+/// The highest APIC id that a processor may get, and one (FW_CFG_MAX_CPUS).
+const APIC_ID_LIMIT: u16 = 0x0f;
 /// Items with kernel, initrd and command line (QEMU include/standard-headers/linux/qemu_fw_cfg.h).
 const KERNEL_SIZE: u16 = 0x08;
 const INITRD_SIZE: u16 = 0x0b;
@@ -57,7 +59,9 @@ impl View {
         let mut own = BTreeMap::new();
         let total: u64 = settings.ram.iter().map(|range| range.bytes).sum();
         own.insert(RAM_SIZE, total.to_le_bytes().into());
-        own.insert(PROCESSOR_COUNT, (settings.vcpus as u16).to_le_bytes().into());
+        for count in [PROCESSOR_COUNT, APIC_ID_LIMIT] {
+            own.insert(count, (settings.vcpus as u16).to_le_bytes().into());
+        }
         if let Some(file) = fw_cfg::find("etc/e820") {
             own.insert(file.key, e820(settings));
         }
@@ -218,7 +222,7 @@ fn hide_iommu(tables: &mut [u8]) {
     }
 }
 
-/// Takes processors that are not the guest's (QEMU's CPU 0) out of the MADT; returns the MADT with its checksum right.
+/// Takes processors that are not the guest's (QEMU has one more) out of the MADT; returns the MADT with its checksum right.
 fn hide_processors(tables: &mut [u8], apic_ids: &[u32]) -> Option<Vec<u8>> {
     let start = tables.windows(4).position(|window| window == MADT_SIGNATURE)?;
     let length = u32::from_le_bytes(*tables.get(start + TABLE_LENGTH..)?.first_chunk()?) as usize;

@@ -40,8 +40,8 @@ const FAULT_PENDING: u32 = 1 << 1;
 /// Of the record's second half: it is valid; the device that asked.
 const RECORD_VALID: u64 = 1 << 63;
 const RECORD_DEVICE: u64 = 0xffff;
-/// An NMI for APIC id 0.
-const EVENT_ADDRESS: u32 = 0xfee0_0000;
+/// An NMI for the processor that is no vCPU's.
+const EVENT_ADDRESS: u32 = 0xfee0_0000 | (crate::apic::SPARE_ID as u32) << 12;
 const EVENT_DATA: u32 = 4 << 8;
 
 const PRESENT: u64 = 1;

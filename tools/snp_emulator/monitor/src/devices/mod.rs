@@ -7,8 +7,11 @@ mod fw_cfg_view;
 pub mod iommu;
 mod ports;
 mod reset;
+mod x2apic;
 
 use crate::settings::Settings;
+use alloc::vec::Vec;
+use model::cpu_hotplug::CpuHotplug;
 
 /// State of the filters.
 pub struct Devices {
@@ -18,6 +21,9 @@ pub struct Devices {
     /// vCPUs, bit n for number n, whose processors' APICs have not followed a reset yet.
     loud: u32,
     clock: clock::Clock,
+    /// x2APIC mode by vCPU.
+    x2apic: Vec<x2apic::X2apic>,
+    cpu_hotplug: CpuHotplug,
     /// What devices reach.
     pub iommu: iommu::Iommu,
 }
@@ -30,6 +36,8 @@ impl Devices {
             cmos_index: 0,
             loud: 0,
             clock: clock::Clock::new(),
+            x2apic: alloc::vec![x2apic::X2apic::default(); apic_ids.len()],
+            cpu_hotplug: CpuHotplug::new(apic_ids),
             iommu: iommu::Iommu::new(),
         }
     }

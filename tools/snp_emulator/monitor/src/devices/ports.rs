@@ -4,6 +4,7 @@ use super::iommu;
 use crate::finish::Verdict;
 use crate::world::World;
 use crate::{console, fw_cfg, instructions, log, physical};
+use model::cpu_hotplug;
 
 const CMOS_INDEX: u16 = 0x70;
 const CMOS_DATA: u16 = 0x71;
@@ -38,6 +39,7 @@ impl World {
         match port {
             CMOS_DATA => self.cmos_register(),
             MONITOR_CONSOLE | FIRMWARE_CONSOLE => u32::from(MONITOR_CONSOLE as u8),
+            _ if cpu_hotplug::is_port(port) => self.devices.cpu_hotplug.read(port, bytes),
             _ if fw_cfg::is_port(port) => self.devices.fw_cfg.input(port, bytes),
             _ => raw_input(port, bytes),
         }
@@ -65,6 +67,7 @@ impl World {
                 self.devices.cmos_index = value as u8 & 0x7f;
                 raw_output(port, bytes, value);
             }
+            _ if cpu_hotplug::is_port(port) => self.devices.cpu_hotplug.write(port, value),
             _ if fw_cfg::is_port(port) => self.fw_cfg_output(vcpu, port, bytes, value),
             _ => raw_output(port, bytes, value),
         }
@@ -90,7 +93,7 @@ impl World {
 
     /// Reads a device register.
     pub fn device_read(&mut self, address: u64, bytes: u64) -> u64 {
-        if iommu::is_register(address) {
+        if iommu::is_register(address) || !physical::is_reachable(address, bytes) {
             return u64::MAX;
         }
         match bytes {
@@ -103,7 +106,10 @@ impl World {
 
     /// Writes a device register.
     pub fn device_write(&mut self, vcpu: usize, address: u64, bytes: u64, value: u64) {
-        if iommu::is_register(address) || self.filter_apic_page(vcpu, address, value as u32) {
+        if iommu::is_register(address)
+            || !physical::is_reachable(address, bytes)
+            || self.filter_apic_page(vcpu, address, value as u32)
+        {
             return;
         }
         match bytes {

@@ -32,6 +32,7 @@ impl World {
         if self.devices.loud & 1 << vcpu != 0 {
             self.devices.loud &= !(1 << vcpu);
             apic::reset();
+            self.devices.x2apic[vcpu] = Default::default();
             instructions::write_cr8(0);
             interrupts::forget_all(vcpu + 1);
         }

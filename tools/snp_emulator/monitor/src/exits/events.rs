@@ -30,7 +30,7 @@ pub fn cpuid(world: &Guard, vcpu: usize, ghcb: &mut Ghcb) -> Result<Outcome, Mal
         leaf: ghcb.required(GhcbField::Rax)? as u32,
         subleaf: ghcb.required(GhcbField::Rcx)? as u32,
     };
-    let out = guest_cpuid(query, world.model.vcpus[vcpu].apic_id);
+    let out = guest_cpuid(&world.settings, query, world.model.vcpus[vcpu].apic_id);
     ghcb.output(GhcbField::Rax, out.eax.into());
     ghcb.output(GhcbField::Rbx, out.ebx.into());
     ghcb.output(GhcbField::Rcx, out.ecx.into());

@@ -9,7 +9,7 @@ use crate::vmcb;
 use crate::world::Guard;
 use model::instructions::{Completion, Operand};
 use model::machine::Changed;
-use snp_abi::address::PageSize;
+use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::rmp::{PVALIDATE_INSTRUCTION, RMPADJUST_INSTRUCTION, RMPQUERY_INSTRUCTION, RmpStatus, Vmpl};
 
 const INVLPGB: [u8; 3] = [0x0f, 0x01, 0xfe];
@@ -77,6 +77,8 @@ fn sized_operand(cpu: &Processor, world: &Guard, size: PageSize) -> Result<Opera
     if !translate::long_mode(&cpu.vmcb) {
         linear &= 0xffff_ffff;
     }
+    // Bits 11:0 are ignored (APM volume 3, PVALIDATE): stock OVMF leaves flags there.
+    linear &= !(PAGE_BYTES - 1);
     if !linear.is_multiple_of(size.bytes()) {
         return Err(RmpStatus::FailInput);
     }

@@ -44,31 +44,22 @@ const NESTED_PAGE_FAULT: u64 = 0x400;
 const INJECT_UD: u64 = 1 << 31 | 3 << 8 | 6;
 const INJECT_GP: u64 = 1 << 31 | 1 << 11 | 3 << 8 | 13;
 
-/// Leaf 1 ECX: x2APIC.
-const FEATURE_X2APIC: u32 = 1 << 21;
-static HIDE_X2APIC: AtomicBool = AtomicBool::new(false);
 static SHOW_INVLPGB: AtomicBool = AtomicBool::new(false);
-
-/// Hides x2APIC mode from the guest. Where instructions are counted, QEMU 10.0 ends itself ("Bad icount read") when the APIC's timer
-/// is reached by RDMSR or WRMSR; its registers in memory do not have that fault.
-pub fn hide_x2apic() {
-    HIDE_X2APIC.store(true, Ordering::SeqCst);
-}
 
 /// Shows INVLPGB in CPUID; whether it executes is another question.
 pub fn show_invlpgb() {
     SHOW_INVLPGB.store(true, Ordering::SeqCst);
 }
 
+/// Sets or clears INVLPGB's bit in an answer.
+pub fn note_invlpgb(query: CpuidQuery, registers: &mut CpuidRegisters) {
+    model::cpuid::show_invlpgb(query, SHOW_INVLPGB.load(Ordering::SeqCst), registers);
+}
+
 /// CPUID as QEMU's processor answers it.
 pub fn raw_cpuid(query: CpuidQuery) -> CpuidRegisters {
-    let mut raw = instructions::cpuid(query.leaf, query.subleaf);
-    if query.leaf == 1 && HIDE_X2APIC.load(Ordering::SeqCst) {
-        raw.ecx &= !FEATURE_X2APIC;
-    }
-    let mut registers = CpuidRegisters { eax: raw.eax, ebx: raw.ebx, ecx: raw.ecx, edx: raw.edx };
-    model::cpuid::show_invlpgb(query, SHOW_INVLPGB.load(Ordering::SeqCst), &mut registers);
-    registers
+    let raw = instructions::cpuid(query.leaf, query.subleaf);
+    CpuidRegisters { eax: raw.eax, ebx: raw.ebx, ecx: raw.ecx, edx: raw.edx }
 }
 
 /// Handles one exit.

@@ -9,7 +9,8 @@ use crate::exits::deliver_vc;
 use crate::finish::Verdict;
 use crate::ghcb::Ghcb;
 use crate::processor::Processor;
-use crate::world::Guard;
+use crate::settings::Settings;
+use crate::world::{Guard, World};
 use crate::{console, instructions, log};
 use model::hypervisor::MsrOutcome;
 use model::vcpu::{GhcbPage, HostEnd, Run};
@@ -62,8 +63,8 @@ pub fn handle(cpu: &mut Processor, world: &mut Guard) {
     let before = world.model.vcpus[vcpu].current;
     let apic_id = world.model.vcpus[vcpu].apic_id;
     let outcome = {
-        let world = &mut **world;
-        world.model.vmgexit(vcpu, |query| guest_cpuid(query, apic_id), &mut world.memory)
+        let World { model, settings, memory, .. } = &mut **world;
+        model.vmgexit(vcpu, |query| guest_cpuid(settings, query, apic_id), memory)
     };
     match outcome {
         MsrOutcome::Answered(changed) => world.remove_converted(vcpu, changed),
@@ -80,8 +81,10 @@ pub fn handle(cpu: &mut Processor, world: &mut Guard) {
 }
 
 /// CPUID as this guest sees it.
-pub fn guest_cpuid(query: CpuidQuery, apic_id: u32) -> CpuidRegisters {
-    model::cpuid::filter(query, super::raw_cpuid(query), apic_id)
+pub fn guest_cpuid(settings: &Settings, query: CpuidQuery, apic_id: u32) -> CpuidRegisters {
+    let mut answer = settings.cpuid.answer(settings.vcpus as u32, apic_id, query, super::raw_cpuid);
+    super::note_invlpgb(query, &mut answer);
+    answer
 }
 
 pub fn note_switch(cpu: &Processor, world: &mut Guard, before: Vmpl) {
