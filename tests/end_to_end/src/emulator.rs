@@ -64,7 +64,7 @@ pub fn run(
         .arg("run")
         .arg(image)
         .arg("--end-with-parent")
-        .args(["--timeout", &limit_seconds.to_string()])
+        .args(["--claims", "vouchsafe", "--timeout", &limit_seconds.to_string()])
         .args(options)
         .stdin(Stdio::null())
         .stdout(File::create(&serial)?)

@@ -8,12 +8,12 @@ pub const PREFIX: &str = "host=";
 /// How the host backs memory, or treats messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// Private memory in 2 MiB pages.
+    /// Memory in 2 MiB pages, which are shared until the guest asks for them.
     LargePages,
-    /// Private memory in 4 KiB pages only (`--small-pages`).
+    /// The same in 4 KiB pages only (`--small-pages`).
     SmallPages,
-    /// Memory is shared until the guest asks for it (`--memory-shared`).
-    Shared,
+    /// Memory in 2 MiB pages, private from the start (`--host plain`): nothing has to be asked for.
+    Private,
     /// It has no time for any guest message (`--throttle 1`).
     Busy,
 }
@@ -26,7 +26,7 @@ impl Host {
         match words.split_ascii_whitespace().find_map(|word| word.strip_prefix(PREFIX)) {
             None => Self::LargePages,
             Some("small-pages") => Self::SmallPages,
-            Some("shared") => Self::Shared,
+            Some("private") => Self::Private,
             Some("busy") => Self::Busy,
             Some(other) => panic!("unknown host {other}"),
         }
@@ -44,7 +44,7 @@ impl Host {
 
     /// Makes it known to `memory`.
     pub fn install(self) {
-        MEMORY_IS_SHARED.store(self == Self::Shared, Ordering::SeqCst);
+        MEMORY_IS_SHARED.store(self != Self::Private, Ordering::SeqCst);
     }
 }
 

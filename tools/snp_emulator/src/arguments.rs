@@ -66,6 +66,9 @@ pub struct RunArguments {
     /// Report such reliance and go on where that is possible
     #[arg(long)]
     pub lenient: bool,
+    /// Judge the run by the claims of a project's threat model as well; a broken one always ends the run
+    #[arg(long, value_enum, value_name = "PROJECT")]
+    pub claims: Option<Claims>,
     /// Seconds after which the run is ended; 0 for no limit
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub timeout: u64,
@@ -85,7 +88,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     pub append: Option<String>,
     /// The host that the machine is
-    #[arg(long, default_value = "plain", value_name = "HOST", value_parser = parse_host)]
+    #[arg(long, default_value = "kvm-planes", value_name = "HOST", value_parser = parse_host)]
     pub host: Host,
     /// The processor model whose CPUID the guest sees, as QEMU's -cpu has it
     #[arg(long, default_value = "EPYC-Milan", value_name = "MODEL", value_parser = parse_model)]
@@ -212,6 +215,14 @@ impl CpuidRows {
             Self::Runnable => "runnable",
         }
     }
+}
+
+/// Whose claims a run is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Claims {
+    /// This project's: pages are zeroed before they are granted, translations are flushed before pages change hands, VMPL0's own
+    /// memory stays its own, and its ledger agrees with the RMP
+    Vouchsafe,
 }
 
 /// What signs reports.

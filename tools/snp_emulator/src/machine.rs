@@ -1,6 +1,6 @@
 //! One run: QEMU as a child, its console and control sockets, the time limit.
 
-use crate::arguments::RunArguments;
+use crate::arguments::{Claims, RunArguments};
 use crate::plan::Launch;
 use crate::platform::{self, Platform, PlatformError};
 use crate::qemu::{self, LEAST_VERSION, MemoryLayout, Paths};
@@ -178,6 +178,7 @@ fn settings_text(
         ("firmware", ranges(&launch.firmware)),
         ("ledger", format!("{:x}", ledger.unwrap_or(0))),
         ("changing_file", arguments.changing_file.clone().unwrap_or_default()),
+        ("claims", flag(arguments.claims == Some(Claims::Vouchsafe)).into()),
         ("strict", flag(!arguments.lenient).into()),
         ("counted", flag(arguments.icount).into()),
         ("trace", flag(arguments.trace.is_some()).into()),

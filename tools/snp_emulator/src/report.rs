@@ -14,6 +14,8 @@ pub enum Ending {
     Terminated,
     /// A violation in strict mode.
     Violation,
+    /// A claim of the threat model is broken.
+    Breach,
     /// The security processor does not launch the image.
     Refused,
     /// The host cannot go on with the VM: its QEMU stops.
@@ -40,6 +42,7 @@ const ENDINGS: &[(Ending, &str, u8, &str)] = &[
     (Ending::Failed, "failed", 1, "the guest reported failure"),
     (Ending::Terminated, "terminated", 3, "the guest terminated itself"),
     (Ending::Violation, "violation", 4, "the run relied on what hardware forbids"),
+    (Ending::Breach, "breach", 4, "a claim of the threat model is broken"),
     (Ending::Refused, "refused", 2, "the security processor refused the launch"),
     (Ending::HostEnded, "host-ended", 6, "the host ended the VM, as it cannot go on with it"),
     (Ending::Dead, "dead", 1, "the guest died"),

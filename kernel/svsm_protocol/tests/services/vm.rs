@@ -143,6 +143,7 @@ impl Vm {
             contract: model::host_profiles::Host::Plain.profile().contract,
             memory_is_shared: false,
             large_pages: true,
+            claims: true,
         };
         let low = MemoryRange { start: 0, bytes: HOLE.start };
         let high = MemoryRange { start: HOLE.end, bytes: END - HOLE.end };

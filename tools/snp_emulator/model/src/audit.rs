@@ -85,6 +85,7 @@ mod tests {
             contract: Host::Plain.profile().contract,
             memory_is_shared: false,
             large_pages: true,
+            claims: true,
         };
         let mut machine = Machine::new(configuration, &[RANGE]);
         let entry = machine.rmp.entry_mut(RANGE.start + 0x3000).unwrap();

@@ -31,7 +31,7 @@ pub mod violation;
 
 pub use host_profiles;
 pub use machine::{Configuration, Machine};
-pub use violation::{Fault, Violation};
+pub use violation::{Fault, Kind, Violation};
 
 /// The contents of guest memory, as the shell stores them.
 pub trait Contents {

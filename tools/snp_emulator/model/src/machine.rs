@@ -4,7 +4,7 @@ use crate::rmp::{Entry, MemoryRange, Rmp, State};
 use crate::stale::{Cause, Stale};
 use crate::statistics::Statistics;
 use crate::vcpu::Vcpu;
-use crate::violation::{Fault, Violation};
+use crate::violation::{Fault, Kind, Violation};
 use alloc::vec::Vec;
 use host_profiles::Contract;
 use snp_abi::address::{LARGE_PAGE_BYTES, PageSize};
@@ -21,6 +21,8 @@ pub struct Configuration {
     pub memory_is_shared: bool,
     /// The host backs memory with 2 MiB pages where it can.
     pub large_pages: bool,
+    /// The guest is judged by the claims of this project's threat model too.
+    pub claims: bool,
 }
 
 /// Who does something: a vCPU at a VMPL.
@@ -104,7 +106,11 @@ impl Machine {
 
     /// Notes a reliance on what hardware forbids.
     pub fn report(&mut self, actor: Actor, fault: Fault) {
-        self.statistics.violations += 1;
+        match fault.kind() {
+            Kind::Breach if !self.configuration.claims => return,
+            Kind::Breach | Kind::Fault => self.statistics.violations += 1,
+            Kind::Advice => self.statistics.advice += 1,
+        }
         self.violations.push(Violation { vcpu: actor.vcpu, vmpl: actor.vmpl, fault });
     }
 

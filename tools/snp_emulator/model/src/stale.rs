@@ -75,6 +75,11 @@ impl Stale {
         });
     }
 
+    /// Whether this vCPU may hold any old translation.
+    pub fn is_held_by_vcpu(&self, vcpu: usize) -> bool {
+        self.pages.values().any(|holders| holders.vcpus >> vcpu & 1 != 0)
+    }
+
     /// Whether this vCPU at this VMPL may hold an old translation of the page.
     pub fn held_by(&self, address: u64, vcpu: usize, vmpl: Vmpl) -> bool {
         self.pages.get(&page_of(address)).is_some_and(|holders| {

@@ -21,15 +21,17 @@ pub struct Statistics {
     pub smashes: u64,
     /// Complete TLB flushes by the guest.
     pub flushes: u64,
-    /// Things that hardware forbids.
+    /// Things that hardware forbids, or that break a claim.
     pub violations: u64,
+    /// Things that nobody means, though nothing forbids them.
+    pub advice: u64,
 }
 
 impl fmt::Display for Statistics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "exits {} pvalidate {} rmpadjust {} page-state-changes {} vmpl-switches {} implicit-conversions {} psmash {} tlb-flushes {} violations {}",
+            "exits {} pvalidate {} rmpadjust {} page-state-changes {} vmpl-switches {} implicit-conversions {} psmash {} tlb-flushes {} advice {} violations {}",
             self.exits,
             self.pvalidates,
             self.rmpadjusts,
@@ -38,6 +40,7 @@ impl fmt::Display for Statistics {
             self.implicit_conversions,
             self.smashes,
             self.flushes,
+            self.advice,
             self.violations
         )
     }

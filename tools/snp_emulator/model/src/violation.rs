@@ -1,4 +1,4 @@
-//! What a program relied on although hardware forbids it; in strict mode the first one ends the run.
+//! What a program relied on although hardware forbids it, or a claim of this project's threat model that does not hold.
 
 use core::fmt;
 use snp_abi::rmp::{Permissions, Vmpl};
@@ -131,6 +131,46 @@ pub enum Fault {
         /// Which rule it broke.
         why: &'static str,
     },
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Hardware forbids it. It ends a strict run.
+    Fault,
+    /// A claim of this project's threat model is broken, though hardware allows what was done. It ends a run that is judged by the claims, and
+    /// is nothing in any other.
+    Breach,
+    /// Nothing forbids it, and nobody who does it means it.
+    Advice,
+}
+
+impl Fault {
+    /// How bad it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::SharedBeforeFlush { .. }
+            | Self::VmsaBeforeFlush { .. }
+            | Self::GrantedUnwritten { .. }
+            | Self::FirmwareExposed { .. }
+            | Self::LedgerDiffers { .. } => Kind::Breach,
+            Self::DeviceAccess { .. } | Self::Ghcb { .. } | Self::Protocol { .. } => Kind::Advice,
+            Self::VmplPermission { .. }
+            | Self::StaleTranslation { .. }
+            | Self::SharedWriteToPrivate { .. }
+            | Self::PrivateDevice { .. }
+            | Self::InstructionOnSharedMapping { .. }
+            | Self::InstructionWithoutMemory { .. }
+            | Self::AdjustUnvalidated { .. }
+            | Self::RescindedVmsa { .. }
+            | Self::BadVmsa { .. }
+            | Self::NoHandler { .. }
+            | Self::DeviceReach { .. }
+            // Asked of firmware only while a host attacks it (`attack`), so that nobody else meets them.
+            | Self::ForeignCode { .. }
+            | Self::AskedTheHost { .. } => Kind::Fault,
+        }
+    }
 }
 
 /// A fault, and who committed it.

@@ -17,7 +17,6 @@ use model::rmp::MemoryRange;
 use model::vcpu::Run;
 use snp_abi::address::PAGE_BYTES;
 use snp_abi::ghcb::event::{EventInjection, EventKind};
-use snp_abi::launch::KVM_VMSA_ADDRESS;
 use snp_abi::msr;
 use snp_abi::rmp::Vmpl;
 
@@ -211,8 +210,8 @@ impl World {
     pub fn judge_attack(&self, verdict: Verdict) -> Verdict {
         let Some(chosen) = &self.attack.chosen else { return verdict };
         let held = match verdict {
-            Verdict::Finished | Verdict::Terminated | Verdict::Dead => true,
-            Verdict::Violation | Verdict::Failed => false,
+            Verdict::Finished | Verdict::Terminated | Verdict::Dead | Verdict::HostEnded => true,
+            Verdict::Violation | Verdict::Breach | Verdict::Failed => false,
             other => return other,
         };
         let word = if held { "held" } else { "lost" };

@@ -18,6 +18,8 @@ pub enum Verdict {
     Terminated,
     /// Something relied on what hardware forbids.
     Violation,
+    /// A claim of the threat model is broken.
+    Breach,
     /// The security processor does not launch the image.
     Refused,
     /// The host cannot go on with the VM.
@@ -37,6 +39,7 @@ pub fn verdict(verdict: Verdict) -> ! {
         Verdict::Failed => "failed",
         Verdict::Terminated => "terminated",
         Verdict::Violation => "violation",
+        Verdict::Breach => "breach",
         Verdict::Refused => "refused",
         Verdict::HostEnded => "host-ended",
         Verdict::Dead => "dead",

@@ -116,6 +116,7 @@ fn new_world(settings: Settings, platform: Setup) -> World {
         contract: settings.host.contract,
         memory_is_shared: settings.memory_is_shared,
         large_pages: settings.large_pages,
+        claims: settings.claims,
     };
     let mut model = Machine::new(configuration, &ram);
     memory.add(LEGACY_MEMORY);

@@ -50,6 +50,8 @@ pub struct Processor {
     host_state: u64,
     vector: VectorState,
     loaded: Option<Loaded>,
+    /// Local flushes are intercepted.
+    watches_flushes: bool,
     /// Entries of levels below VMPL0.
     lower_entries: u64,
 }
@@ -71,6 +73,7 @@ impl Processor {
             host_state,
             vector: VectorState::new(),
             loaded: None,
+            watches_flushes: false,
             lower_entries: 0,
         }
     }
@@ -104,6 +107,7 @@ impl Processor {
             let generation = state.generations[state.current.index()];
             self.load(vmsa, generation, &mut world);
             self.inject(vmsa, &mut world);
+            self.watch_flushes(&world);
             self.enter(vmsa, world);
             let mut world = world::lock();
             self.after(generation, &mut world);
@@ -185,6 +189,15 @@ impl Processor {
         world.model.vcpus[self.vcpu].has_run = true;
         if self.vmpl != Vmpl::Vmpl0 {
             world.count_guest_entry();
+        }
+    }
+
+    /// Local flushes cost an exit each, so they are watched only while this vCPU may hold old translations.
+    fn watch_flushes(&mut self, world: &Guard) {
+        let watch = world.model.stale.is_held_by_vcpu(self.vcpu);
+        if watch != self.watches_flushes {
+            exits::intercepts::watch_flushes(&mut self.vmcb, watch);
+            self.watches_flushes = watch;
         }
     }
 

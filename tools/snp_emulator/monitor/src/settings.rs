@@ -43,6 +43,8 @@ pub struct Settings {
     pub ledger: u64,
     /// The fw_cfg file that changes between two reads; empty for none.
     pub changing_file: String,
+    /// The run is judged by the claims of our own threat model too.
+    pub claims: bool,
     /// A violation ends the run.
     pub strict: bool,
     /// Ticks are instructions.
@@ -111,6 +113,7 @@ impl Settings {
             firmware: ranges(value("firmware")?).ok_or_else(|| odd("firmware"))?,
             ledger: u64::from_str_radix(value("ledger")?, 16).map_err(|_| odd("ledger"))?,
             changing_file: value("changing_file")?.into(),
+            claims: flag("claims")?,
             strict: flag("strict")?,
             is_counted: flag("counted")?,
             trace: flag("trace")?,

@@ -16,11 +16,11 @@ use crate::{apic, console, log};
 use alloc::vec::Vec;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use model::Machine;
 use model::guest_request::HostPolicy;
 use model::machine::Changed;
 use model::psp::Psp;
 use model::vcpu::HostEnd;
+use model::{Kind, Machine};
 use snp_abi::address::PageSize;
 use snp_abi::rmp::{VMPL_COUNT, Vmpl};
 use spin::{Mutex, MutexGuard};
@@ -235,14 +235,26 @@ impl World {
         if paging { &mut self.tables[vmpl.index()] } else { &mut self.unpaged[vmpl.index()] }
     }
 
-    /// Prints what was reported; in strict mode that ends the run.
+    /// Prints what was reported. A fault ends the run in strict mode, a breach always.
     pub fn judge(&mut self) {
         if !self.model.has_violations() {
             return;
         }
+        let (mut faults, mut breaches) = (false, false);
         for violation in self.model.take_violations() {
+            let word = match violation.fault.kind() {
+                Kind::Fault => {
+                    faults = true;
+                    "violation"
+                }
+                Kind::Breach => {
+                    breaches = true;
+                    "breach"
+                }
+                Kind::Advice => "advice",
+            };
             console::line(
-                "violation",
+                word,
                 format_args!(
                     "vcpu {} vmpl {} rip {:#x}: {}",
                     violation.vcpu,
@@ -252,8 +264,11 @@ impl World {
                 ),
             );
         }
-        if self.settings.strict {
+        if faults && self.settings.strict {
             self.end(Verdict::Violation);
+        }
+        if breaches {
+            self.end(Verdict::Breach);
         }
     }
 

@@ -139,8 +139,8 @@ pub const RUNS: &[Run] = &[
         ..cases("payload_on_a_host_with_small_pages", &["--small-pages", "--smp", "2"])
     },
     Run {
-        files: &[("mode", "host=shared")],
-        ..cases("payload_in_memory_that_starts_shared", &["--memory-shared", "--smp", "2"])
+        files: &[("mode", "host=private")],
+        ..cases("payload_in_memory_that_starts_private", &["--host", "plain", "--smp", "2"])
     },
     cases("payload_on_a_host_that_throttles_messages", &["--throttle", "2"]),
     Run {
@@ -331,13 +331,13 @@ pub const RUNS: &[Run] = &[
         "kernel_that_skips_zeroing_is_found_out",
         "skip_zeroing",
         4,
-        &[&["violation: vcpu 0 vmpl 0", "granted to VMPL2", "it was not zeroed"]],
+        &[&["breach: vcpu 0 vmpl 0", "granted to VMPL2", "it was not zeroed"]],
     ),
     fault(
         "kernel_that_skips_a_flush_is_found_out",
         "skip_flush",
         4,
-        &[&["violation: vcpu 0", "given to the host without a TLB flush since it was rescinded"]],
+        &[&["breach: vcpu 0", "given to the host without a TLB flush since it was rescinded"]],
     ),
     fault(
         "kernel_that_skips_a_ledger_check_is_found_out",

@@ -198,9 +198,16 @@ fn options(row: &Row, disk: &Path) -> Vec<String> {
         row.vcpus.to_string(),
         "--memory".to_owned(),
         format!("{}M", row.memory_mib),
-        "--resets".to_owned(),
-        row.restarts.to_string(),
     ];
+    if row.restarts != 0 {
+        // No host that exists leaves this to VMPL0.
+        options.extend([
+            "--host".to_owned(),
+            "plain".to_owned(),
+            "--resets".to_owned(),
+            row.restarts.to_string(),
+        ]);
+    }
     if let Ending::Refused(deceit) = row.ending {
         options.extend(deceit::options(deceit).iter().map(|option| (*option).to_owned()));
     }

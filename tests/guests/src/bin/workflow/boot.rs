@@ -36,7 +36,7 @@ pub fn boot(arguments: &Arguments, built: &Built, guests: &Guests, folder: &Path
     let vcpus = arguments.run_flags.iter().skip_while(|flag| *flag != "--smp").nth(1);
     build.args(["--vcpus", vcpus.map_or("1", String::as_str)]);
     let mut run = Command::new(built.tool("snp-emulator"));
-    run.arg("run").arg(&image);
+    run.arg("run").arg(&image).args(["--claims", "vouchsafe"]);
     let kernel = match arguments.fault() {
         Some(fault) => {
             println!("the kernel has a deliberate fault: {fault}; this run must end red");
@@ -79,7 +79,7 @@ pub fn boot(arguments: &Arguments, built: &Built, guests: &Guests, folder: &Path
         run.args(["--interactive", "--timeout", "0"]);
         // UEFI guests cannot be started again.
         if arguments.guest == Guest::Linux {
-            run.args(["--resets", RESETS]);
+            run.args(["--host", "plain", "--resets", RESETS]);
         }
     }
     let status = run.args(&arguments.run_flags).status().map_err(|error| format!("snp-emulator: {error}"))?;

@@ -34,13 +34,23 @@ pub struct Image {
     pub command_line: String,
     /// Whether UEFI firmware starts the kernel.
     has_firmware: bool,
+    /// The guest policy, if it is another than the default: the host's command line has to name it too.
+    policy: Option<u64>,
+    /// The guest will be restarted, which only a host that does not exist can leave to VMPL0.
+    restarts: bool,
 }
 
 impl Image {
     /// Builds an image; `policy` is the guest policy, if it is another than the default.
     pub fn build(place: &Place, name: &str, command_line: &str, policy: Option<u64>) -> Result<Self, String> {
-        let policy = policy.map(|policy| vec!["--policy".to_owned(), format!("{policy:#x}")]);
-        Self::of_parts(place, name, command_line, &policy.unwrap_or_default())
+        let option = policy.map(|policy| vec!["--policy".to_owned(), format!("{policy:#x}")]);
+        let image = Self::of_parts(place, name, command_line, &option.unwrap_or_default())?;
+        Ok(Self { policy, ..image })
+    }
+
+    /// The same image, in a session in which its guest is restarted.
+    pub fn that_restarts(self) -> Self {
+        Self { restarts: true, ..self }
     }
 
     /// Builds an image whose guest is UEFI firmware, which starts the kernel.
@@ -61,7 +71,8 @@ impl Image {
         if !output.status.success() {
             return Err(format!("igvm-image: {}", String::from_utf8_lossy(&output.stderr).trim()));
         }
-        Ok(Self { name: name.to_owned(), path, command_line: command_line.to_owned(), has_firmware: false })
+        let (name, command_line) = (name.to_owned(), command_line.to_owned());
+        Ok(Self { name, path, command_line, has_firmware: false, policy: None, restarts: false })
     }
 
     /// Starts it; returns when the agent answers.
@@ -175,8 +186,12 @@ impl Guest {
 fn options(place: &Place, image: &Image, command_line: &Path, socket: &Path) -> Vec<String> {
     let kernel = &place.parts.kernel;
     let mut options = vec!["--psp-keys".to_owned(), place.parts.keys.display().to_string()];
-    // A guest that is never restarted does not notice.
-    options.extend(["--resets".to_owned(), "1".to_owned()]);
+    if image.restarts {
+        options.extend(["--host", "plain", "--resets", "1"].map(str::to_owned));
+    }
+    if let Some(policy) = image.policy {
+        options.extend(["--policy".to_owned(), format!("{policy:#x}")]);
+    }
     if image.has_firmware {
         for (name, file) in [("--kernel", &kernel.image), ("--initrd", &kernel.initrd)] {
             options.extend([name.to_owned(), file.display().to_string()]);

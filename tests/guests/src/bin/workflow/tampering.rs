@@ -259,7 +259,7 @@ impl Judged {
 /// Runs everything; whether all held.
 pub fn judge(place: &Place, command_line: &str) -> Result<bool, String> {
     let mut judged = Judged::default();
-    let image = Image::build(place, "accepted", command_line, None)?;
+    let image = Image::build(place, "accepted", command_line, None)?.that_restarts();
     let party = RelyingParty::new(place, &image);
     let other = Image::build(place, "foreign", &format!("{command_line} more"), Some(DEBUGGING))?;
     let folder = |name: &str| place.folder.join(name);

@@ -94,6 +94,7 @@ impl Vm {
             contract: host.profile().contract,
             memory_is_shared,
             large_pages: true,
+            claims: true,
         };
         let mut machine = Machine::new(configuration, &[MemoryRange { start: 0, bytes: 8 * MIB }]);
         machine.vcpus.iter_mut().for_each(|vcpu| vcpu.has_run = true);

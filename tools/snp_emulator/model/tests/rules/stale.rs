@@ -1,6 +1,10 @@
 //! Translations that outlive the rights that they were made with.
 
+use crate::machine::{PARAVISOR, SMALL, Vm};
 use model::stale::{Cause, Stale};
+use model::{Fault, Kind};
+use snp_abi::address::PageSize::Small;
+use snp_abi::ghcb::page_state::PageOperation;
 use snp_abi::rmp::Vmpl;
 
 const PAGE: u64 = 0x7000;
@@ -35,7 +39,9 @@ fn a_page_that_nobody_used_is_not_stale() {
 #[test]
 fn a_flush_of_one_vcpu_is_not_a_flush_of_the_other() {
     let mut stale = stale(Cause::Rescinded);
+    assert!(stale.is_held_by_vcpu(0) && !stale.is_held_by_vcpu(5));
     stale.flush_vcpu(0);
+    assert!(!stale.is_held_by_vcpu(0));
     assert!(!stale.held_by(PAGE, 0, Vmpl::Vmpl2) && stale.held_by(PAGE, 1, Vmpl::Vmpl2));
     stale.flush_vcpu(1);
     assert_eq!(stale.first_in(PAGE, 0x2000), None);
@@ -57,4 +63,23 @@ fn rights_that_come_back_heal_a_restriction_and_not_a_rescission() {
     let mut rescinded = stale(Cause::Rescinded);
     rescinded.granted(PAGE, 1, Vmpl::Vmpl2);
     assert!(rescinded.held_by(PAGE, 0, Vmpl::Vmpl2));
+}
+
+#[test]
+fn what_hardware_allows_is_a_breach_of_our_claims_and_nothing_to_others() {
+    let rescind_and_share = |claims| {
+        let mut vm = Vm::new();
+        vm.machine.configuration.claims = claims;
+        vm.give(SMALL);
+        vm.pvalidate(SMALL, Small, false);
+        let shared =
+            vm.machine.change_page_state(PARAVISOR, SMALL, Small, PageOperation::Shared, &mut vm.memory);
+        assert!(shared.is_ok());
+        vm.faults()
+    };
+    assert_eq!(rescind_and_share(false), []);
+    let breach = rescind_and_share(true);
+    assert_eq!(breach, [Fault::SharedBeforeFlush { address: SMALL }]);
+    assert_eq!(breach[0].kind(), Kind::Breach);
+    assert_eq!(Fault::StaleTranslation { address: SMALL }.kind(), Kind::Fault);
 }

@@ -86,6 +86,17 @@ pub fn apply(vmcb: &mut Vmcb, vcpu: usize) {
     vmcb.write(vmcb::NESTED_CONTROL, 1);
 }
 
+/// Writes of CR3 and CR4, and INVLPG in the first word of instruction intercepts: what ends this processor's translations.
+const LOCAL_FLUSHES: u64 = 1 << 19 | 1 << 20;
+const INVLPG: u64 = 1 << 25;
+
+/// Whether the guest's local flushes are to be seen at the next entry.
+pub fn watch_flushes(vmcb: &mut Vmcb, watch: bool) {
+    let (registers, word) = if watch { (LOCAL_FLUSHES, INVLPG) } else { (0, 0) };
+    vmcb.write(vmcb::INTERCEPT_CONTROL_REGISTERS, CONTROL_REGISTERS | registers);
+    vmcb.write(vmcb::INTERCEPT_EXCEPTIONS, EXCEPTIONS | (FIRST_WORD | word) << 32);
+}
+
 /// Gives this processor the page in which VMRUN keeps the host's state.
 pub fn enable_svm(frame: u64) {
     // SAFETY: the frame is for this processor's VMRUN alone; EFER.SVME was set at boot.

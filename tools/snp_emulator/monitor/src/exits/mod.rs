@@ -22,7 +22,10 @@ pub use exception::deliver_vc;
 pub use memory::VC_PAGE_NOT_VALIDATED;
 
 const CR0_WRITE: u64 = 0x10;
+const CR3_WRITE: u64 = 0x13;
+const CR4_WRITE: u64 = 0x14;
 const CR8_WRITE: u64 = 0x18;
+const INVLPG: u64 = 0x79;
 const INVALID_OPCODE: u64 = 0x46;
 const INTERRUPT: u64 = 0x60;
 const NMI: u64 = 0x61;
@@ -77,6 +80,8 @@ pub fn handle(cpu: &mut Processor, world: &mut Guard) {
         VMMCALL => vmmcall(cpu, world),
         MSR => msr::access(cpu, world),
         INVALID_OPCODE => invalid_opcode::handle(cpu, world),
+        // Seen only while old translations are pending. They are gone now, so the instruction itself runs at the next entry.
+        CR3_WRITE | CR4_WRITE | INVLPG => world.model.stale.flush_vcpu(cpu.vcpu),
         CR0_WRITE => control::write_cr0(cpu, world),
         CR8_WRITE => control::write_cr8(cpu, world),
         XSETBV => control::write_xcr0(cpu),
