@@ -60,6 +60,12 @@ pub struct RunArguments {
     /// Write a line for every exit to this file
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Write what ran when to this file, as a trace that Perfetto and Chrome open
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// Write how the run ended, its digest and its counts to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
     /// End the run at the first reliance on what hardware forbids (this is the default)
     #[arg(long, conflicts_with = "lenient")]
     pub strict: bool,

@@ -7,7 +7,9 @@ use crate::qemu::{self, LEAST_VERSION, MemoryLayout, Paths};
 use crate::report::{Ending, Report};
 use crate::signals::EndedBySignal;
 use crate::symbols::Symbols;
+use crate::timeline::Timeline;
 use host_profiles::Host;
+use host_profiles::contract::Reset;
 use igvm::launch::LaunchError;
 use igvm::show::hex;
 use model::attack::Chosen;
@@ -60,6 +62,11 @@ pub enum RunError {
     /// The security processor's keys.
     #[error("the machine's security processor: {0}")]
     Platform(#[from] PlatformError),
+    /// A convention that the host does not have.
+    #[error(
+        "the host {0} leaves no reset to VMPL0, and no host that exists does; --resets needs --host plain"
+    )]
+    NoResets(&'static str),
     /// Temporary files or sockets.
     #[error("cannot set up the run: {0}")]
     Setup(#[from] std::io::Error),
@@ -84,15 +91,15 @@ pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
     {
         return Err(RunError::NoVcpu(vcpu, vcpu.saturating_add(1)));
     }
+    let host = arguments.host.profile();
+    if arguments.resets != 0 && host.contract.reset != Reset::LeftToVmpl0 {
+        return Err(RunError::NoResets(host.name));
+    }
     let qemu = check_qemu(&arguments.qemu)?;
     let symbols =
         Symbols::read(&arguments.symbols).map_err(|(path, error)| RunError::Symbols(name(&path), error))?;
-    let trace = match &arguments.trace {
-        Some(path) => {
-            Some(BufWriter::new(File::create(path).map_err(|error| RunError::File(name(path), error))?))
-        }
-        None => None,
-    };
+    let trace = output(arguments.trace.as_deref())?;
+    let timeline = output(arguments.timeline.as_deref())?.map(Timeline::new);
     let folder = tempfile::Builder::new().prefix("snp-emulator").tempdir()?;
     let file = |name: &str| folder.path().join(name);
     let (monitor, settings, plan_file) = (file("monitor.elf"), file("settings"), file("plan"));
@@ -131,6 +138,7 @@ pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
         }
     };
     let mut report = Report::new(std::io::stderr(), trace, symbols, qemu);
+    report.timeline = timeline;
     report.start(arguments.smp, arguments.memory)?;
     let limit = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
     let ending = watch(&mut report, &lines, qmp, limit)?;
@@ -143,7 +151,17 @@ pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
         Ending::Broken
     });
     report.close(ending)?;
+    if let Some(path) = &arguments.json {
+        let text = format!("{:#}\n", report.json(ending));
+        std::fs::write(path, text).map_err(|error| RunError::File(name(path), error))?;
+    }
     Ok(ending.status())
+}
+
+/// A file that the run writes as it goes.
+fn output(path: Option<&Path>) -> Result<Option<BufWriter<File>>, RunError> {
+    let create = |path: &Path| File::create(path).map_err(|error| RunError::File(name(path), error));
+    path.map(create).transpose().map(|file| file.map(BufWriter::new))
 }
 
 /// The first line of QEMU's version, if that is enough.
@@ -181,6 +199,7 @@ fn settings_text(
         ("claims", flag(arguments.claims == Some(Claims::Vouchsafe)).into()),
         ("strict", flag(!arguments.lenient).into()),
         ("counted", flag(arguments.icount).into()),
+        ("timed", flag(arguments.timeline.is_some()).into()),
         ("trace", flag(arguments.trace.is_some()).into()),
         ("host", host.name.into()),
         ("cpu", arguments.cpu.name().into()),

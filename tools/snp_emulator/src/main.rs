@@ -13,6 +13,7 @@ mod qemu;
 mod report;
 mod signals;
 mod symbols;
+mod timeline;
 
 use arguments::{Action, Command, LIST_ATTACKS, RunArguments};
 use clap::Parser;

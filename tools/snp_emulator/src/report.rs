@@ -1,6 +1,7 @@
 //! What the monitor says, line by line: `KIND text`.
 
 use crate::symbols::Symbols;
+use crate::timeline::Timeline;
 use std::io::Write;
 
 /// How a run ended.
@@ -44,7 +45,7 @@ const ENDINGS: &[(Ending, &str, u8, &str)] = &[
     (Ending::Violation, "violation", 4, "the run relied on what hardware forbids"),
     (Ending::Breach, "breach", 4, "a claim of the threat model is broken"),
     (Ending::Refused, "refused", 2, "the security processor refused the launch"),
-    (Ending::HostEnded, "host-ended", 6, "the host ended the VM, as it cannot go on with it"),
+    (Ending::HostEnded, "host-ended", 7, "the host ended the VM, as it cannot go on with it"),
     (Ending::Dead, "dead", 1, "the guest died"),
     (Ending::Held, "held", 0, "VMPL0 held against the attack"),
     (Ending::Lost, "lost", 6, "VMPL0 was lost to the attack"),
@@ -58,6 +59,16 @@ impl Ending {
     /// The program's exit status.
     pub fn status(self) -> u8 {
         self.row().map_or(70, |(.., status, _)| *status)
+    }
+
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TimeLimit => "time-limit",
+            Self::Left => "left",
+            Self::Broken => "broken",
+            _ => self.row().map_or("", |(_, word, ..)| word),
+        }
     }
 
     fn sentence(self) -> &'static str {
@@ -77,9 +88,13 @@ impl Ending {
 pub struct Report<W, T> {
     messages: W,
     trace: Option<T>,
+    /// Where times go.
+    pub timeline: Option<Timeline<T>>,
     symbols: Symbols,
     /// First line of QEMU's version.
     qemu: String,
+    /// What was launched.
+    digest: Option<String>,
     /// The counts of the run, for the last line.
     summary: Option<String>,
     /// How the run ended, once that is known.
@@ -89,7 +104,7 @@ pub struct Report<W, T> {
 impl<W: Write, T: Write> Report<W, T> {
     /// A report that writes messages to one place and trace lines to another.
     pub fn new(messages: W, trace: Option<T>, symbols: Symbols, qemu: String) -> Self {
-        Self { messages, trace, symbols, qemu, summary: None, ending: None }
+        Self { messages, trace, timeline: None, symbols, qemu, digest: None, summary: None, ending: None }
     }
 
     /// Says what is about to run.
@@ -107,6 +122,7 @@ impl<W: Write, T: Write> Report<W, T> {
                 Some(trace) => writeln!(trace, "{text}"),
                 None => Ok(()),
             },
+            "time" => self.timeline.as_mut().map_or(Ok(()), |timeline| timeline.line(text)),
             "verdict" => {
                 // A panic of the monitor is the last word.
                 self.ending = self.ending.or(Ending::from_word(text));
@@ -116,7 +132,12 @@ impl<W: Write, T: Write> Report<W, T> {
                 self.summary = Some(text.to_owned());
                 Ok(())
             }
-            "log" => self.message(text),
+            "log" => {
+                if let Some(digest) = text.strip_prefix("launch digest ") {
+                    self.digest = Some(digest.to_owned());
+                }
+                self.message(text)
+            }
             "panic" => {
                 self.ending = Some(Ending::Broken);
                 self.message(&format!("the monitor failed: {text}"))
@@ -132,10 +153,30 @@ impl<W: Write, T: Write> Report<W, T> {
     /// Says how the run ended, and as the last line what was counted.
     pub fn close(&mut self, ending: Ending) -> std::io::Result<()> {
         self.message(&format!("verdict: {}; exit status {}", ending.sentence(), ending.status()))?;
-        match self.summary.take() {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.finish()?;
+        }
+        match self.summary.clone() {
             Some(summary) => self.message(&format!("summary: {summary}")),
             None => Ok(()),
         }
+    }
+
+    /// The same for programs: how the run ended, what was launched, what was counted.
+    pub fn json(&self, ending: Ending) -> serde_json::Value {
+        let words: Vec<&str> = self.summary.as_deref().unwrap_or("").split_ascii_whitespace().collect();
+        let counts: serde_json::Map<String, serde_json::Value> = words
+            .chunks_exact(2)
+            .filter_map(|pair| Some((pair[0].replace('-', "_"), pair[1].parse::<u64>().ok()?.into())))
+            .collect();
+        serde_json::json!({
+            "verdict": ending.name(),
+            "exit_status": ending.status(),
+            "says": ending.sentence(),
+            "qemu": self.qemu,
+            "launch_digest": self.digest,
+            "counts": counts,
+        })
     }
 
     fn message(&mut self, text: &str) -> std::io::Result<()> {
@@ -178,6 +219,18 @@ mod tests {
                 "machine: summary: exits 5"
             ]
         );
+    }
+
+    #[test]
+    fn a_run_is_told_in_json_too() {
+        let (mut messages, mut trace) = (Vec::new(), Vec::new());
+        let mut report = Report::new(&mut messages, Some(&mut trace), Symbols::default(), "QEMU 1.2".into());
+        for line in ["log launch digest ab12", "summary exits 5 tlb-flushes 2", "verdict terminated"] {
+            report.line(line).unwrap();
+        }
+        let json = report.json(report.ending.unwrap());
+        assert_eq!((&json["verdict"], &json["exit_status"]), (&"terminated".into(), &3.into()));
+        assert_eq!((&json["launch_digest"], &json["counts"]["tlb_flushes"]), (&"ab12".into(), &2.into()));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod finish;
 mod fw_cfg;
 mod ghcb;
 mod heap;
+mod history;
 mod instructions;
 mod interrupts;
 mod launch;
@@ -127,7 +128,9 @@ fn new_world(settings: Settings, platform: Setup) -> World {
     }
     let attack = attack::Attack::new(settings.attack.clone());
     let certificates = fw_cfg::read(settings::CERTIFICATES_FILE).unwrap_or_default();
+    let history = history::History::new(settings.is_timed.then(|| devices.hertz()));
     World {
+        history,
         model,
         memory,
         tables: core::array::from_fn(|_| nested::NestedTables::new()),

@@ -333,6 +333,7 @@ impl Processor {
         world.model.statistics.exits += 1;
         world.clock.leave(self.vcpu, self.vmpl, self.registers.guest_ticks());
         world.clock.last_rip[self.vcpu] = self.vmcb.read(vmcb::RIP);
+        world.history.note(self.vcpu, self.vmpl, &self.vmcb, &self.registers);
         self.note_delivery();
         if world.model.vcpus[self.vcpu].generations[self.vmpl.index()] != generation {
             self.loaded = None;

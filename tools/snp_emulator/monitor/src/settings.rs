@@ -49,6 +49,8 @@ pub struct Settings {
     pub strict: bool,
     /// Ticks are instructions.
     pub is_counted: bool,
+    /// The times of every exit are told.
+    pub is_timed: bool,
     /// Every exit is written to the trace.
     pub trace: bool,
     /// The host that the machine is.
@@ -116,6 +118,7 @@ impl Settings {
             claims: flag("claims")?,
             strict: flag("strict")?,
             is_counted: flag("counted")?,
+            is_timed: flag("timed")?,
             trace: flag("trace")?,
             host: Host::from_name(value("host")?).ok_or_else(|| odd("host"))?.profile(),
             cpuid: cpuid(value("cpuid")?, value("cpu")?).ok_or_else(|| odd("cpuid"))?,

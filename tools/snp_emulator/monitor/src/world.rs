@@ -8,6 +8,7 @@ use crate::attack::Attack;
 use crate::backing::Backing;
 use crate::devices::Devices;
 use crate::finish::{self, Verdict};
+use crate::history::History;
 use crate::interrupts::MAX_PROCESSORS;
 use crate::nested::{MapSize, NestedTables};
 use crate::settings::Settings;
@@ -58,6 +59,8 @@ pub struct World {
     pub settings: Settings,
     /// A page for reads that real hardware answers with ciphertext.
     pub ciphertext: u64,
+    /// The last exits.
+    pub history: History,
     /// What the ticks went to.
     pub clock: crate::clock::Clock,
     /// The security processor.
@@ -279,6 +282,9 @@ impl World {
             self.model.audit(&self.settings.firmware);
             crate::ledger::compare(self);
             self.judge();
+        }
+        if !matches!(verdict, Verdict::Finished | Verdict::Failed) {
+            self.history.print();
         }
         self.clock.print(&self.model.statistics);
         finish::verdict(self.judge_attack(verdict))

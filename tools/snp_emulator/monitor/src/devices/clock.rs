@@ -21,6 +21,8 @@ const CMOS_DATA: u16 = 0x71;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     scale: Scale,
+    /// Frequency of the time-stamp counter.
+    pub hertz: u64,
     started_at: u64,
     started_seconds: u32,
 }
@@ -30,7 +32,7 @@ impl Clock {
     pub fn new() -> Self {
         let hertz = measure_hertz();
         let started_at = instructions::time_stamp();
-        Self { scale: Scale::of_frequency(hertz), started_at, started_seconds: time_of_day() }
+        Self { scale: Scale::of_frequency(hertz), hertz, started_at, started_seconds: time_of_day() }
     }
 }
 

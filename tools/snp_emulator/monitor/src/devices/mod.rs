@@ -42,6 +42,11 @@ impl Devices {
         }
     }
 
+    /// Frequency of the time-stamp counter.
+    pub fn hertz(&self) -> u64 {
+        self.clock.hertz
+    }
+
     /// The ACPI MADT as the guest sees it.
     pub fn madt(&self) -> Option<&[u8]> {
         self.fw_cfg.madt()
