@@ -143,6 +143,10 @@ pub struct RunArguments {
     /// can only be launched anew
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub resets: u64,
+    /// Launch the VM anew after up to N resets of its guest, as QEMU 11 does: new keys, empty memory, the same digest; without, a reset
+    /// ends the run, as QEMU's -no-reboot has it
+    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "resets")]
+    pub reboots: u64,
     /// Name addresses in messages by the symbols of this ELF; may be given several times
     #[arg(long, value_name = "ELF")]
     pub symbols: Vec<PathBuf>,

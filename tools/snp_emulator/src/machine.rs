@@ -80,8 +80,20 @@ pub fn name(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Runs a launch plan; returns the program's exit status.
-pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
+/// Runs a launch plan, again after a reset where that is asked for; returns the program's exit status.
+pub fn run(arguments: &RunArguments, plan: &Launch) -> Result<u8, RunError> {
+    let mut left = arguments.reboots;
+    loop {
+        let (ending, was_reset) = launch(arguments, plan)?;
+        match left.checked_sub(1).filter(|_| was_reset && ending == Ending::Finished) {
+            Some(fewer) => left = fewer,
+            None => return Ok(ending.status()),
+        }
+    }
+}
+
+/// Launches a machine with new keys and empty memory, and runs it; how it ended, and whether that was a reset.
+fn launch(arguments: &RunArguments, launch: &Launch) -> Result<(Ending, bool), RunError> {
     if MONITOR.is_empty() {
         return Err(RunError::NoMonitor);
     }
@@ -155,7 +167,7 @@ pub fn run(arguments: &RunArguments, launch: &Launch) -> Result<u8, RunError> {
         let text = format!("{:#}\n", report.json(ending));
         std::fs::write(path, text).map_err(|error| RunError::File(name(path), error))?;
     }
-    Ok(ending.status())
+    Ok((ending, report.was_reset))
 }
 
 /// A file that the run writes as it goes.

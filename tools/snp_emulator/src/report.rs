@@ -97,6 +97,8 @@ pub struct Report<W, T> {
     digest: Option<String>,
     /// The counts of the run, for the last line.
     summary: Option<String>,
+    /// The guest asked for a reset.
+    pub was_reset: bool,
     /// How the run ended, once that is known.
     pub ending: Option<Ending>,
 }
@@ -104,7 +106,17 @@ pub struct Report<W, T> {
 impl<W: Write, T: Write> Report<W, T> {
     /// A report that writes messages to one place and trace lines to another.
     pub fn new(messages: W, trace: Option<T>, symbols: Symbols, qemu: String) -> Self {
-        Self { messages, trace, timeline: None, symbols, qemu, digest: None, summary: None, ending: None }
+        Self {
+            messages,
+            trace,
+            timeline: None,
+            symbols,
+            qemu,
+            digest: None,
+            summary: None,
+            was_reset: false,
+            ending: None,
+        }
     }
 
     /// Says what is about to run.
@@ -122,6 +134,10 @@ impl<W: Write, T: Write> Report<W, T> {
                 Some(trace) => writeln!(trace, "{text}"),
                 None => Ok(()),
             },
+            "reset" => {
+                self.was_reset = true;
+                self.message(&format!("{kind}: {text}"))
+            }
             "time" => self.timeline.as_mut().map_or(Ok(()), |timeline| timeline.line(text)),
             "verdict" => {
                 // A panic of the monitor is the last word.

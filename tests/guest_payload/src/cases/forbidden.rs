@@ -52,6 +52,8 @@ pub fn run(mode: &str, boot: &Boot) -> ! {
         "vectors" => own_real_mode_vectors(),
         "dma" => copy_by_device(false),
         "dma-to-private" => copy_by_device(true),
+        // The reset control register of a PC.
+        "reset" => ghcb::output(0xcf9, 1, 6),
         "triple-fault" => exception::triple_fault(),
         _ => println!("payload: unknown mode"),
     }

@@ -72,6 +72,7 @@ const CASES: &[Case] = &[
     case!(start::rmpadjust_is_refused_at_vmpl2),
     case!(start::pvalidate_is_refused_at_vmpl2),
     case!(start::rmpquery_shows_full_rights_to_own_memory),
+    case!(start::rmp_instructions_ignore_the_offset_in_a_page),
     case!(start::memory_that_was_never_validated_raises_vc),
     case!(calls::core_protocol_version_1_is_served),
     case!(calls::core_protocol_version_0_is_not_served),

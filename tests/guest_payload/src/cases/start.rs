@@ -78,6 +78,14 @@ pub fn rmpquery_shows_full_rights_to_own_memory(boot: &Boot) -> Check {
     Ok(())
 }
 
+/// Bits 11:0 of RAX do not count (APM volume 3): stock firmware leaves flags there.
+pub fn rmp_instructions_ignore_the_offset_in_a_page(boot: &Boot) -> Check {
+    let (status, permissions, _) = raw::rmpquery(boot.secrets + 0x123, 2);
+    expect_eq!(status, 0, "RMPQUERY status");
+    expect_eq!(permissions, 0xf, "permissions of VMPL2");
+    Ok(())
+}
+
 pub fn memory_that_was_never_validated_raises_vc(_: &Boot) -> Check {
     let page = memory::fresh_page();
     expect_eq!(exception::probe_read(page), Err(Caught { vector: 29, code: 0x404 }), "read");

@@ -133,6 +133,8 @@ pub const RUNS: &[Run] = &[
             &[&["ended the guest with reason set 8 code 18"]],
         )
     },
+    // Where QEMU puts devices if there is less memory.
+    cases("payload_with_memory_up_to_the_devices", &["--memory", "2700M"]),
     cases("payload_with_6_gib", &["--memory", "6G", "--smp", "2"]),
     Run {
         files: &[("mode", "host=small-pages")],
@@ -141,6 +143,18 @@ pub const RUNS: &[Run] = &[
     Run {
         files: &[("mode", "host=private")],
         ..cases("payload_in_memory_that_starts_private", &["--host", "plain", "--smp", "2"])
+    },
+    cases("payload_with_the_models_whole_cpuid", &["--cpuid", "exact"]),
+    cases("payload_on_a_host_that_runs_vmpl0_uncalled", &["--vmpl0-events", "7"]),
+    cases("payload_on_the_older_coconut_host", &["--host", "kvm-coconut"]),
+    Run {
+        options: &["--host", "kvm-mainline"],
+        ..mode(
+            "a_host_without_lower_levels_is_named_by_the_firmware",
+            &[],
+            3,
+            &[&["VMPL0 of vCPU 0 ended the guest with reason set 8"], &["machine: exit: vcpu 0 vmpl 0"]],
+        )
     },
     cases("payload_on_a_host_that_throttles_messages", &["--throttle", "2"]),
     Run {
@@ -223,6 +237,18 @@ pub const RUNS: &[Run] = &[
         1,
         &[&["machine: triple fault: vcpu 0 vmpl 2", "rip 0x", "guest_payload"], &["machine: summary: exits"]],
     ),
+    Run {
+        options: &["--reboots", "1"],
+        ..mode(
+            "a_reset_launches_the_vm_anew",
+            &[("mode", "reset")],
+            0,
+            &[
+                &["machine: reset: requested through port 0xcf9"],
+                &["machine: verdict: the guest finished well"],
+            ],
+        )
+    },
     Run {
         seconds: 5,
         ..mode(

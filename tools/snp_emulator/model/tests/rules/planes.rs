@@ -9,6 +9,7 @@ use model::vcpu::{GhcbPage, HostEnd, Run};
 use snp_abi::cpuid::CpuidRegisters;
 use snp_abi::ghcb::ap_creation::{ApCreation, ApCreationRequest};
 use snp_abi::ghcb::event::MalformedRequest;
+use snp_abi::ghcb::page_state::PageStateError;
 use snp_abi::rmp::Vmpl;
 
 const RUN_VMPL0: u64 = 0x016;
@@ -183,4 +184,43 @@ fn an_unregistered_ghcb_is_told_so_in_the_page() {
     let mut vm = planes();
     assert_eq!(vm.machine.ghcb_page(0, SMALL), GhcbPage::Unregistered(SMALL));
     assert_eq!(vm.faults(), []);
+}
+
+#[test]
+fn a_list_of_page_state_changes_is_read_as_kvm_reads_it() {
+    let mut vm = planes();
+    let entry = |vm: &mut Vm, word| vm.machine.change_entry(GUEST, word, &mut vm.memory).map(|_| ());
+    let (private, shared, large) = (1 << 52, 2 << 52, 1 << 56);
+    assert_eq!(entry(&mut vm, private | SMALL), Ok(()));
+    assert_eq!(entry(&mut vm, private | SMALL), Ok(()), "private already");
+    assert_eq!(entry(&mut vm, 3 << 52 | SMALL), Ok(()), "hints are skipped");
+    assert_eq!(entry(&mut vm, 9 << 52 | SMALL), Ok(()), "and so is what nobody knows");
+    assert_eq!(entry(&mut vm, private | large | SMALL), Err(PageStateError::InvalidEntry), "not aligned");
+    assert_eq!(entry(&mut vm, private | SMALL | 2), Err(PageStateError::InvalidEntry), "beyond its pages");
+    assert_eq!(entry(&mut vm, private | NOWHERE), Err(PageStateError::Generic), "no memory");
+    assert_eq!(entry(&mut vm, shared | NOWHERE), Ok(()), "ignored");
+    assert_eq!(model::conversion::done(private | SMALL), private | SMALL | 1);
+    assert_eq!(model::conversion::done(private | large | LARGE), private | large | LARGE | 512);
+}
+
+#[test]
+fn init_and_a_start_up_ipi_start_a_launch_vmsa_and_end_reset_hold() {
+    let mut vm = planes();
+    let second = &mut vm.machine.vcpus[1];
+    second.set_run(Run::Stopped);
+    assert!(!second.start_up(Vmpl::Vmpl0));
+    assert_eq!(second.run(), Run::Stopped, "no INIT came before");
+    second.initialise(Vmpl::Vmpl0);
+    second.start_up(Vmpl::Vmpl0);
+    assert_eq!(second.run(), Run::Running);
+    second.initialise(Vmpl::Vmpl0);
+    assert_eq!(second.run(), Run::Running, "what runs goes on");
+    // Held by the MSR protocol: the answer says why it goes on. Held by an event: its GHCB page has to.
+    second.channels[0].msr = 0x007;
+    second.set_run(Run::Held);
+    assert!(!second.start_up(Vmpl::Vmpl0));
+    assert_eq!((second.run(), second.channels[0].msr), (Run::Running, 1 << 12 | 0x007));
+    second.channels[0].msr = SMALL;
+    second.set_run(Run::Held);
+    assert!(second.start_up(Vmpl::Vmpl0));
 }
