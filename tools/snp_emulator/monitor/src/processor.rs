@@ -343,6 +343,8 @@ impl Processor {
         if world.settings.trace {
             self.trace();
         }
+        // Hardware notes every exit, so that VMPL0 can tell a call from a return that nobody asked for.
+        self.set_exit_code(world, self.vmcb.read(vmcb::EXIT_CODE));
         exits::handle(self, world);
         self.keep_vmsa(world, generation);
     }
