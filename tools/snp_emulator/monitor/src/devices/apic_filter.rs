@@ -40,7 +40,14 @@ impl World {
         }
         let destination = crate::physical::read_u32(XAPIC_COMMAND_HIGH) >> 24;
         let destination = if destination == 0xff { BROADCAST } else { destination };
-        self.filter_command(vcpu, value, destination)
+        if self.filter_command(vcpu, value, destination) {
+            return true;
+        }
+        if value & SHORTHAND != 0 {
+            self.send_to_each(vcpu, value, destination);
+            return true;
+        }
+        false
     }
 
     /// Handles an interrupt command that must not reach the device.

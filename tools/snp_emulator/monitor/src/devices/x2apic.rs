@@ -11,11 +11,9 @@ const LOGICAL_ID: u32 = 0x80d;
 const END_OF_INTERRUPT: u32 = 0x80b;
 const COMMAND: u32 = 0x830;
 const SELF: u32 = 0x83f;
-const BROADCAST: u32 = 0xffff_ffff;
 const SHORTHAND: u32 = 3 << 18;
 const SHORTHAND_SELF: u32 = 1 << 18;
 const LOGICAL: u32 = 1 << 11;
-const XAPIC_BROADCAST: u32 = 0xff;
 
 /// Registers that can be read: id, version, task and processor priority, logical id, spurious vector, the three bit maps, errors, timer and
 /// local vectors.
@@ -86,7 +84,7 @@ impl World {
                 self.devices.x2apic[vcpu].command = value;
                 self.send(vcpu, value as u32, (value >> 32) as u32);
             }
-            SELF => apic::command(0, SHORTHAND_SELF | value as u32 & 0xff),
+            SELF => self.send_to_each(vcpu, SHORTHAND_SELF | value as u32 & 0xff, 0),
             END_OF_INTERRUPT if value != 0 => return false,
             _ if value >> 32 != 0 => return false,
             _ => apic::write(offset(register), value as u32),
@@ -96,18 +94,17 @@ impl World {
 
     /// An interrupt command with a 32-bit destination.
     fn send(&mut self, vcpu: usize, command: u32, destination: u32) {
-        if self.filter_command(vcpu, command, destination) {
-            return;
+        if !self.filter_command(vcpu, command, destination) {
+            self.send_to_each(vcpu, command, destination);
         }
-        if command & SHORTHAND != 0 {
-            apic::command(0, command);
-        } else if destination == BROADCAST {
-            apic::command(XAPIC_BROADCAST, command & !LOGICAL);
-        } else {
-            for target in 0..self.model.vcpus.len() {
-                if self.is_destination(vcpu, target, command, destination) {
-                    apic::command(self.model.vcpus[target].apic_id, command & !LOGICAL);
-                }
+    }
+
+    /// Sends an interrupt to each vCPU that a command means, by its id. QEMU's APIC takes its own id for its place among the APICs where
+    /// the command says "self" or "all but self", which it is not here: the spare processor would get it.
+    pub(super) fn send_to_each(&self, vcpu: usize, command: u32, destination: u32) {
+        for target in 0..self.model.vcpus.len() {
+            if self.is_destination(vcpu, target, command, destination) {
+                apic::command(self.model.vcpus[target].apic_id, command & !(SHORTHAND | LOGICAL));
             }
         }
     }
