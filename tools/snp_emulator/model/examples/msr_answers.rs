@@ -45,6 +45,7 @@ fn machine(host: Host) -> Machine {
         contract: host.profile().contract,
         memory_is_shared: true,
         large_pages: false,
+        claims: false,
     };
     Machine::new(configuration, &[MemoryRange { start: 0, bytes: MEMORY_BYTES }])
 }
