@@ -145,7 +145,6 @@ pub const RUNS: &[Run] = &[
         ..cases("payload_in_memory_that_starts_private", &["--host", "plain", "--smp", "2"])
     },
     cases("payload_with_the_models_whole_cpuid", &["--cpuid", "exact"]),
-    cases("payload_on_a_host_that_runs_vmpl0_uncalled", &["--vmpl0-events", "7"]),
     cases("payload_on_the_older_coconut_host", &["--host", "kvm-coconut"]),
     Run {
         options: &["--host", "kvm-mainline"],
