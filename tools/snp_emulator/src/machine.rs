@@ -143,7 +143,7 @@ fn launch(arguments: &RunArguments, launch: &Launch) -> Result<(Ending, bool), R
         Err(error) => {
             let _ = child.kill();
             if signals.happened() {
-                return Ok(Ending::Interrupted.status());
+                return Ok((Ending::Interrupted, false));
             }
             let text = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
             return Err(error.unwrap_or(RunError::QemuEnded(text)));
