@@ -1,9 +1,10 @@
 //! Starts the guest that the image was built for, on the vCPU that boots, and starts it again when it was reset.
 
+use crate::facts::{Facts, GUEST_VMPL};
 use crate::fw_cfg::FwCfg;
-use crate::platform::Platform;
-use crate::setup::{self, Facts, GUEST_VMPL, svsm};
-use crate::vcpu::end_with;
+use crate::machine::{HardwareMachine, end_with};
+use crate::secrets;
+use crate::services::svsm;
 use boot_handoff::{Guest, Handoff, LinuxGuest};
 use guest_start::{CannotStart, GuestMemory, HostFiles, ReadyGuest, Surroundings};
 use hardware::cpu::Cpu;
@@ -11,7 +12,7 @@ use hardware::guest_vmsa::FirstVmsa;
 use hardware::processors::StartError;
 use hardware::region;
 use hardware::termination::{Reason, terminate};
-use svsm_protocol::{GuestPage, ResetError, VcpuContext};
+use svsm_protocol::{ResetError, Stopped, Vcpu};
 
 /// Starts the guest of the image, and starts it again when it was reset.
 pub struct Launcher {
@@ -21,19 +22,22 @@ pub struct Launcher {
     fw_cfg: Option<FwCfg>,
     /// The first vCPU's VMSA, once there is one.
     first_vmsa: Option<FirstVmsa>,
+    /// The proof that no guest runs, until one does.
+    stopped: Option<Stopped>,
 }
 
 impl Launcher {
     /// A launcher for the guest of this image on this machine.
-    pub fn new(handoff: &'static Handoff, facts: Facts) -> Self {
-        Self { handoff, facts, fw_cfg: None, first_vmsa: None }
+    pub fn new(handoff: &'static Handoff, facts: Facts, stopped: Stopped) -> Self {
+        Self { handoff, facts, fw_cfg: None, first_vmsa: None, stopped: Some(stopped) }
     }
 
     /// Starts the guest; `false` if the image has none.
     pub fn start(&mut self, cpu: &mut Cpu) -> bool {
-        match self.prepare(cpu) {
+        let Some(stopped) = self.stopped.take() else { terminate(Reason::Panic) };
+        match self.prepare(cpu, &stopped) {
             Ok(Some(guest)) => {
-                self.launch(&guest);
+                self.launch(&guest, stopped);
                 true
             }
             Ok(None) => false,
@@ -44,35 +48,32 @@ impl Launcher {
         }
     }
 
-    fn prepare(&mut self, cpu: &mut Cpu) -> Result<Option<ReadyGuest>, CannotStart> {
+    fn prepare(&mut self, cpu: &mut Cpu, stopped: &Stopped) -> Result<Option<ReadyGuest>, CannotStart> {
         let record = &self.handoff.guest;
         let needs_files = matches!(record.decode(), Ok(Guest::Linux(_)));
         if needs_files && self.fw_cfg.is_none() {
             self.fw_cfg = Some(FwCfg::new(cpu).map_err(|_| CannotStart::Memory)?);
         }
         let facts = self.facts.of_vm();
-        let machine = &mut Platform::new(cpu);
+        let machine = &mut HardwareMachine::new(cpu);
         let mut surroundings = Surroundings {
-            memory: GuestMemory { facts: &facts, svsm: svsm(), machine },
+            memory: GuestMemory { facts: &facts, svsm: svsm(), stopped, machine },
             files: self.fw_cfg.as_mut().map(|files| files as &mut dyn HostFiles),
-            secrets: &setup::guest_secrets,
+            secrets: &secrets::guest_secrets,
         };
         guest_start::prepare(record, &mut surroundings)
     }
 
     /// Hands the boot vCPU's guest VMSA to the host and makes it known to the services.
-    fn launch(&mut self, start: &ReadyGuest) {
+    fn launch(&mut self, start: &ReadyGuest, stopped: Stopped) {
         let Some(apic_id) = self.facts.apic_ids.first() else { terminate(Reason::Processors) };
         let vmsa = self.make_vmsa(start, *apic_id).unwrap_or_else(|error| {
             log::error!("guest VMSA: {error:?}");
             terminate(Reason::ApCreation)
         });
-        let context = VcpuContext {
-            vmsa: GuestPage::prepared_at_boot(vmsa),
-            calling_area: GuestPage::prepared_at_boot(start.calling_area),
-        };
-        if svsm().registry.add(0, context).is_err() {
-            terminate(Reason::Processors);
+        if let Err(error) = svsm().admit_guest(stopped, Vcpu(0), vmsa, start.calling_area) {
+            log::error!("the guest's first vCPU: {error:?}");
+            terminate(Reason::GuestImage);
         }
         let kept = region::end() - region::start();
         log::info!(
@@ -104,14 +105,14 @@ impl Launcher {
             terminate(Reason::GuestReset)
         }
         log::info!("the guest was reset");
-        let stopped = self.stop(cpu);
-        stopped.unwrap_or_else(|error| match error {
-            ResetError::Fatal(fatal) => end_with(fatal),
-            error => {
+        match self.stop(cpu) {
+            Ok(stopped) => self.stopped = Some(stopped),
+            Err(ResetError::Fatal(fatal)) => end_with(fatal),
+            Err(error) => {
                 log::error!("the guest cannot be reset: {error:?}");
                 terminate(Reason::GuestReset)
             }
-        });
+        }
         if let Some(vtpm) = &svsm().vtpm
             && let Err(error) = vtpm.reset()
         {
@@ -119,15 +120,15 @@ impl Launcher {
             terminate(Reason::GuestReset);
         }
         self.start(cpu);
-        svsm().admit_guest();
     }
 
-    fn stop(&self, cpu: &mut Cpu) -> Result<(), ResetError> {
-        let platform = &mut Platform::new(cpu);
-        svsm().stop_guest(platform)?;
+    fn stop(&self, cpu: &mut Cpu) -> Result<Stopped, ResetError> {
+        let machine = &mut HardwareMachine::new(cpu);
+        let stopped = svsm().stop_guest(machine)?;
         let facts = self.facts.of_vm();
-        let memory = &mut GuestMemory { facts: &facts, svsm: svsm(), machine: platform };
-        setup::continue_messages(guest_start::last_guest_area(memory).as_ref());
-        svsm().retake_memory(platform)
+        let memory = &mut GuestMemory { facts: &facts, svsm: svsm(), stopped: &stopped, machine };
+        secrets::continue_messages(guest_start::last_guest_area(memory).as_ref());
+        svsm().retake_memory(&stopped, machine)?;
+        Ok(stopped)
     }
 }

@@ -1,13 +1,13 @@
 //! The loop of one vCPU: run the guest, wake, serve its call, run the guest.
 
+use crate::facts::GUEST_VMPL;
 use crate::launcher::Launcher;
-use crate::platform::Platform;
-use crate::setup::{GUEST_VMPL, svsm};
+use crate::machine::{HardwareMachine, end_with};
+use crate::services::svsm;
 use hardware::cpu::Cpu;
 use hardware::instructions;
 use hardware::msr_protocol::{self, RunEnd};
-use hardware::termination::{Reason, terminate};
-use svsm_protocol::{Fatal, Served, Vcpu};
+use svsm_protocol::{Served, Vcpu};
 
 /// Serves this vCPU's guest for ever; the vCPU that boots starts the guest, the others wait until one of their own is created.
 pub fn run(mut cpu: Cpu, mut launcher: Option<Launcher>) -> ! {
@@ -24,7 +24,8 @@ pub fn run(mut cpu: Cpu, mut launcher: Option<Launcher>) -> ! {
         {
             launcher.restart(&mut cpu);
         }
-        let served = svsm().serve(&mut Platform::new(&mut cpu), vcpu).unwrap_or_else(|fatal| end_with(fatal));
+        let served =
+            svsm().serve(&mut HardwareMachine::new(&mut cpu), vcpu).unwrap_or_else(|fatal| end_with(fatal));
         if let Served::Call { number, result } = served {
             log::trace!("vCPU {} call {}.{} -> {result:?}", vcpu.0, number.protocol, number.call);
         }
@@ -32,17 +33,6 @@ pub fn run(mut cpu: Cpu, mut launcher: Option<Launcher>) -> ! {
         if end == RunEnd::Refused && matches!(served, Served::Nothing) {
             // No guest here any more, or not yet.
             instructions::halt();
-        }
-    }
-}
-
-/// Ends the firmware because host or processor broke the contract.
-pub fn end_with(fatal: Fatal) -> ! {
-    match fatal {
-        Fatal::DoubleMapping => terminate(Reason::OwnPageValidation),
-        Fatal::RmpStatus(status) => {
-            log::error!("RMP instruction failed: {status:?}");
-            terminate(Reason::PermissionChange)
         }
     }
 }

@@ -15,7 +15,7 @@ use snp_abi::linux::{
     SetupDataHeader, SetupHeader,
 };
 use snp_abi::secrets::{GuestArea, SecretsPage};
-use svsm_protocol::{GuestAddress, PageState};
+use svsm_protocol::PageState;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Pages of the area.
@@ -93,11 +93,8 @@ impl BootArea {
     /// What the guest that ran before left in its part of the secrets page; none if it has given the page away.
     pub fn last_guest_area(&self, memory: &mut GuestMemory<'_>) -> Option<GuestArea> {
         let mut area = GuestArea::new_zeroed();
-        let page = GuestAddress(self.page(SECRETS));
-        let offset = offset_of!(SecretsPage, guest_area);
-        let machine = &mut *memory.machine;
-        let read = |page| machine.read(page, offset, area.as_mut_bytes());
-        memory.svsm.ledger.with_guest_page(page, read).ok().map(|()| area)
+        let place = self.page(SECRETS).saturating_add(offset_of!(SecretsPage, guest_area) as u64);
+        memory.read(place, area.as_mut_bytes()).ok().map(|()| area)
     }
 
     /// Fills and grants every page; `parameters` get the addresses of what they point to.

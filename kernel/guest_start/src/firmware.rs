@@ -45,7 +45,7 @@ pub fn prepare(
         let volume = MemoryRange { start: range.start, end };
         if !volume.overlaps(&facts.region) {
             // The volume lies where the memory map shows nothing: the image launched it, so it is memory.
-            svsm.ledger.assign(range.start, range.pages, PageState::Unvalidated)?;
+            svsm.ledger.assign(memory.stopped, range.start, range.pages, PageState::Unvalidated)?;
         }
         memory.grant_launched(range.start, range.pages)?;
     }

@@ -1,11 +1,8 @@
 //! Guest memory that the firmware prepares before the guest runs: the same way through the ledger as a guest's own request.
 
 use crate::facts::VmFacts;
-use core::ops::Range;
-use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PAGE_LENGTH, PageSize, page_offset};
-use svsm_protocol::{
-    Fatal, GuestAccess, GuestAddress, GuestPage, Machine, OutOfMemory, PageState, Svsm, Validation,
-};
+use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PAGE_LENGTH, PageSize};
+use svsm_protocol::{Fatal, Machine, NotDone, NotGiven, OutOfMemory, PageState, Refusal, Stopped, Svsm};
 
 /// Why a guest cannot be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +25,24 @@ impl From<Fatal> for CannotStart {
     }
 }
 
+impl From<NotGiven> for CannotStart {
+    fn from(error: NotGiven) -> Self {
+        match error {
+            NotGiven::NotDone(NotDone::Fatal(fatal)) => Self::Fatal(fatal),
+            NotGiven::NotFree | NotGiven::NotDone(NotDone::SizeMismatch | NotDone::InUse | NotDone::Lost) => {
+                Self::Memory
+            }
+        }
+    }
+}
+
+/// The guest does not have the memory.
+impl From<Refusal> for CannotStart {
+    fn from(_: Refusal) -> Self {
+        Self::Memory
+    }
+}
+
 impl From<OutOfMemory> for CannotStart {
     fn from(_: OutOfMemory) -> Self {
         Self::Memory
@@ -40,6 +55,8 @@ pub struct GuestMemory<'a> {
     pub facts: &'a VmFacts<'a>,
     /// The services, whose ledger knows each page.
     pub svsm: &'a Svsm,
+    /// The proof that no guest runs.
+    pub stopped: &'a Stopped,
     /// The vCPU that prepares the guest.
     pub machine: &'a mut dyn Machine,
 }
@@ -48,22 +65,10 @@ impl GuestMemory<'_> {
     /// Validates, zeroes, fills and grants one page; it ends in `state`.
     ///
     /// # Errors
-    /// If the page is not free, or the machine's answer is none.
+    /// If the page is not free, or does not become the guest's.
     pub fn provide(&mut self, address: u64, contents: &[u8], state: PageState) -> Result<(), CannotStart> {
-        let claim = self.svsm.ledger.claim(GuestAddress(address), PageSize::Small, PageState::Unvalidated);
-        let claim = claim.map_err(|_| CannotStart::Memory)?;
-        let page = claim.page();
-        self.machine.request(page, PageSize::Small);
-        match self.machine.pvalidate(page, PageSize::Small, true)? {
-            Validation::Changed => {}
-            Validation::Unchanged => return Err(Fatal::DoubleMapping.into()),
-            Validation::SizeMismatch => return Err(CannotStart::Memory),
-        }
-        self.machine.zero(page, PageSize::Small);
-        self.machine.write(page, 0, contents.get(..PAGE_LENGTH).unwrap_or(contents));
-        self.machine.set_access(page, PageSize::Small, GuestAccess::Full)?;
-        self.svsm.ledger.settle(claim, state);
-        Ok(())
+        let place = (address, PageSize::Small);
+        Ok(self.svsm.provide(self.stopped, self.machine, place, contents, state)?)
     }
 
     /// Validates, zeroes and grants pages.
@@ -80,11 +85,7 @@ impl GuestMemory<'_> {
     /// If a page is not free, or the machine's answer is none.
     pub fn grant_launched(&mut self, start: u64, pages: u64) -> Result<(), CannotStart> {
         for address in addresses(start, pages) {
-            let claim =
-                self.svsm.ledger.claim(GuestAddress(address), PageSize::Small, PageState::Unvalidated);
-            let claim = claim.map_err(|_| CannotStart::Memory)?;
-            self.machine.set_access(claim.page(), PageSize::Small, GuestAccess::Full)?;
-            self.svsm.ledger.settle(claim, PageState::Guest);
+            self.svsm.grant_launched(self.stopped, self.machine, address)?;
         }
         Ok(())
     }
@@ -125,23 +126,11 @@ impl GuestMemory<'_> {
 
     /// Provides one page; `false` if it is not the ledger's to give, or does not come in this size.
     fn provide_free(&mut self, address: u64, size: PageSize) -> Result<bool, CannotStart> {
-        let ledger = &self.svsm.ledger;
-        let Ok(claim) = ledger.claim(GuestAddress(address), size, PageState::Unvalidated) else {
-            return Ok(false);
-        };
-        self.machine.request(claim.page(), size);
-        match self.machine.pvalidate(claim.page(), size, true)? {
-            Validation::Changed => {}
-            Validation::Unchanged => return Err(Fatal::DoubleMapping.into()),
-            Validation::SizeMismatch => {
-                ledger.settle(claim, PageState::Unvalidated);
-                return Ok(false);
-            }
+        match self.svsm.provide(self.stopped, self.machine, (address, size), &[], PageState::Guest) {
+            Ok(()) => Ok(true),
+            Err(NotGiven::NotFree | NotGiven::NotDone(NotDone::SizeMismatch)) => Ok(false),
+            Err(error) => Err(error.into()),
         }
-        self.machine.zero(claim.page(), size);
-        self.machine.set_access(claim.page(), size, GuestAccess::Full)?;
-        ledger.settle(claim, PageState::Guest);
-        Ok(true)
     }
 
     /// Copies bytes into memory that the guest was given already.
@@ -149,9 +138,7 @@ impl GuestMemory<'_> {
     /// # Errors
     /// If the guest does not have all of it.
     pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), CannotStart> {
-        self.in_pages(address, bytes.len(), |machine, page, offset, range| {
-            machine.write(page, offset, bytes.get(range).unwrap_or_default());
-        })
+        Ok(self.svsm.fill(self.stopped, self.machine, address, bytes)?)
     }
 
     /// Copies bytes out of memory that the guest was given already.
@@ -159,32 +146,7 @@ impl GuestMemory<'_> {
     /// # Errors
     /// If the guest does not have all of it.
     pub fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), CannotStart> {
-        self.in_pages(address, bytes.len(), |machine, page, offset, range| {
-            machine.read(page, offset, bytes.get_mut(range).unwrap_or_default());
-        })
-    }
-
-    /// Splits a range at page boundaries.
-    fn in_pages(
-        &mut self,
-        address: u64,
-        length: usize,
-        mut each: impl FnMut(&mut dyn Machine, GuestPage, usize, Range<usize>),
-    ) -> Result<(), CannotStart> {
-        let mut done = 0usize;
-        while done < length {
-            let at = address.checked_add(done as u64).ok_or(CannotStart::Memory)?;
-            let offset = page_offset(at);
-            let count = PAGE_LENGTH.saturating_sub(offset).min(length.saturating_sub(done));
-            let part = done..done.saturating_add(count);
-            done = part.end;
-            let machine = &mut *self.machine;
-            let copied = self.svsm.ledger.with_guest_page(GuestAddress(at), |page| {
-                each(machine, page, offset, part);
-            });
-            copied.map_err(|_| CannotStart::Memory)?;
-        }
-        Ok(())
+        Ok(self.svsm.look_at(self.stopped, self.machine, address, bytes)?)
     }
 }
 

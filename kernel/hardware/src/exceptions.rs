@@ -1,15 +1,17 @@
 //! Exceptions of VMPL0: descriptor tables, and what each vector means.
 //!
-//! VMPL0 runs with interrupts disabled. Expected are #VC for CPUID, which code outside of our control executes, and #UD where
-//! [`crate::translations`] tries an instruction. Everything else, a #VC inside #VC included, is a bug, or an attack by the host, and
+//! VMPL0 runs with interrupts disabled. Expected are #VC for CPUID, which code outside of our control executes, and for pages that
+//! [`guest_access`] finds not validated, and #UD where [`crate::translations`] tries an instruction. Everything else, a #VC inside #VC included, is a bug, or an attack by the host, and
 //! ends the firmware. Handlers run on interrupt stacks of their own. Source: AMD APM volume 2, 8 and 15.36.
 
 use crate::cpu;
 use crate::frames::{Frame, OutOfMemory};
+use crate::guest_access;
 use crate::termination::{Reason, terminate};
 use crate::translations;
 use crate::vc;
 use core::arch::{asm, naked_asm};
+use snp_abi::ghcb::event::ExitCode;
 use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
@@ -106,6 +108,9 @@ extern "C" fn stub<const VECTOR: u64, const HAS_CODE: bool>() {
     )
 }
 
+/// #VC of an access to a page that is not validated.
+const PAGE_NOT_VALIDATED: u64 = ExitCode::PageNotValidated as u64;
+
 extern "C" fn handle(frame: &mut TrapFrame) {
     if is_served(frame) {
         return;
@@ -123,11 +128,22 @@ fn is_served(frame: &mut TrapFrame) -> bool {
             true
         }
         (VC, _) => {
-            let served = cpu::enter_vc() && vc::emulate(frame);
+            let served = cpu::enter_vc() && (ends_access(frame) || vc::emulate(frame));
             if served {
                 cpu::leave_vc();
             }
             served
+        }
+        _ => false,
+    }
+}
+
+/// Ends an access to guest memory that found a page that is not validated; `false` for any other #VC.
+fn ends_access(frame: &mut TrapFrame) -> bool {
+    match guest_access::landing(frame.rip) {
+        Some(landing) if frame.error_code == PAGE_NOT_VALIDATED => {
+            frame.rip = landing;
+            true
         }
         _ => false,
     }

@@ -31,6 +31,8 @@ pub mod frames;
 #[cfg(feature = "kernel")]
 pub mod ghcb;
 #[cfg(feature = "kernel")]
+pub mod guest_access;
+#[cfg(feature = "kernel")]
 pub mod guest_vmsa;
 #[cfg(feature = "kernel")]
 pub mod heap;

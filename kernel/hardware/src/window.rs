@@ -6,7 +6,7 @@
 
 use crate::cpu;
 use crate::frames::{self, OutOfMemory};
-use crate::instructions;
+use crate::guest_access::{self, NotValidated};
 use crate::page_tables::WindowEntry;
 use crate::region;
 use crate::termination::{Reason, terminate};
@@ -29,9 +29,20 @@ fn is_lent(address: u64) -> bool {
     LENT.iter().any(|slot| slot.load(Ordering::Relaxed) == address)
 }
 
-/// The page lies in the firmware's own region, or is not aligned.
+/// Why a window does not show a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotGuestMemory;
+pub enum WindowError {
+    /// The page lies in the firmware's own region, or is not aligned.
+    NotGuestMemory,
+    /// The host has it.
+    NotValidated(NotValidated),
+}
+
+impl From<NotValidated> for WindowError {
+    fn from(error: NotValidated) -> Self {
+        Self::NotValidated(error)
+    }
+}
 
 /// One vCPU's windows.
 #[derive(Debug)]
@@ -46,11 +57,11 @@ impl Window {
         Ok(Self { small: WindowEntry::new(small, false)?, large: WindowEntry::new(large, true)? })
     }
 
-    fn show(&mut self, address: u64, size: PageSize) -> Result<u64, NotGuestMemory> {
+    fn show(&mut self, address: u64, size: PageSize) -> Result<u64, WindowError> {
         let foreign =
             !region::overlaps(address, size.bytes()) || (size == PageSize::Small && is_lent(address));
         if !foreign || !is_aligned(address, size) {
-            return Err(NotGuestMemory);
+            return Err(WindowError::NotGuestMemory);
         }
         Ok(match size {
             PageSize::Small => self.small.show(address),
@@ -58,35 +69,59 @@ impl Window {
         })
     }
 
-    /// Copies bytes out of a page that is validated.
-    pub fn read(&mut self, page: u64, offset: usize, bytes: &mut [u8]) -> Result<(), NotGuestMemory> {
+    /// Copies bytes out of a page.
+    pub fn read(&mut self, page: u64, offset: usize, bytes: &mut [u8]) -> Result<(), WindowError> {
         check_offset(offset, bytes.len())?;
         let place = self.show(page, PageSize::Small)? + offset as u64;
         // SAFETY: the window shows a whole page, the range lies in it, and the slice is the caller's.
-        unsafe { instructions::copy(place, bytes.as_mut_ptr() as u64, bytes.len()) };
+        let copied = unsafe { guest_access::copy(place, bytes.as_mut_ptr() as u64, bytes.len()) };
         self.small.hide();
-        Ok(())
+        Ok(copied?)
     }
 
-    /// Copies bytes into a page that is validated.
-    pub fn write(&mut self, page: u64, offset: usize, bytes: &[u8]) -> Result<(), NotGuestMemory> {
+    /// Copies bytes into a page.
+    pub fn write(&mut self, page: u64, offset: usize, bytes: &[u8]) -> Result<(), WindowError> {
         check_offset(offset, bytes.len())?;
         let place = self.show(page, PageSize::Small)? + offset as u64;
         // SAFETY: as for `read`; the page holds nothing of Rust's, because it is not the firmware's.
-        unsafe { instructions::copy(bytes.as_ptr() as u64, place, bytes.len()) };
+        let copied = unsafe { guest_access::copy(bytes.as_ptr() as u64, place, bytes.len()) };
         self.small.hide();
-        Ok(())
+        Ok(copied?)
+    }
+
+    /// Reads quadwords at these offsets in a page.
+    pub fn read_words(&mut self, page: u64, offsets: &[usize], words: &mut [u64]) -> Result<(), WindowError> {
+        let place = self.show(page, PageSize::Small)?;
+        let read = offsets.iter().zip(words).try_for_each(|(offset, word)| {
+            // SAFETY: the window shows a whole page, and the masked offset lies in it.
+            *word = unsafe { guest_access::load(place + word_offset(*offset)) }?;
+            Ok::<(), NotValidated>(())
+        });
+        self.small.hide();
+        Ok(read?)
+    }
+
+    /// Writes quadwords at these offsets in a page, in their order.
+    pub fn write_words(&mut self, page: u64, words: &[(usize, u64)]) -> Result<(), WindowError> {
+        let place = self.show(page, PageSize::Small)?;
+        // SAFETY: as for `read_words`; the page holds nothing of Rust's, because it is not the firmware's.
+        let store = |(offset, word): &(usize, u64)| unsafe {
+            guest_access::store(place + word_offset(*offset), *word)
+        };
+        let written = words.iter().try_for_each(store);
+        self.small.hide();
+        Ok(written?)
     }
 
     /// Asks the host for a page that is about to be validated, where memory is the host's at first.
-    pub fn request(&mut self, page: u64, size: PageSize) -> Result<(), NotGuestMemory> {
+    pub fn request(&mut self, page: u64, size: PageSize) -> Result<(), WindowError> {
         if frames::memory_is_shared() { self.take_back(page, size) } else { Ok(()) }
     }
 
     /// Asks the host for a page that may be shared with it.
-    pub fn take_back(&mut self, page: u64, size: PageSize) -> Result<(), NotGuestMemory> {
+    pub fn take_back(&mut self, page: u64, size: PageSize) -> Result<(), WindowError> {
         if region::overlaps(page, size.bytes()) || !is_aligned(page, size) {
-            return Err(NotGuestMemory);
+            return Err(WindowError::NotGuestMemory);
         }
         // SAFETY: the page is outside of the firmware's region, where Rust has everything.
         let asked =
@@ -98,12 +133,12 @@ impl Window {
     }
 
     /// Fills a page with zeros.
-    pub fn zero(&mut self, page: u64, size: PageSize) -> Result<(), NotGuestMemory> {
+    pub fn zero(&mut self, page: u64, size: PageSize) -> Result<(), WindowError> {
         let place = self.show(page, size)?;
         // SAFETY: the window shows the whole page, which holds nothing of Rust's.
-        unsafe { instructions::zero(place, size.bytes()) };
+        let zeroed = unsafe { guest_access::zero(place, size.bytes()) };
         self.hide(size);
-        Ok(())
+        Ok(zeroed?)
     }
 
     /// PVALIDATE on a guest page.
@@ -112,12 +147,12 @@ impl Window {
         page: u64,
         size: PageSize,
         validate: bool,
-    ) -> Result<(Option<RmpStatus>, bool), NotGuestMemory> {
+    ) -> Result<(Option<RmpStatus>, bool), WindowError> {
         let place = self.show(page, size)?;
         // SAFETY: the page is not the firmware's; nothing of Rust's depends on it.
-        let outcome = unsafe { instructions::pvalidate(place, size, validate) };
+        let outcome = unsafe { guest_access::pvalidate(place, size, validate) };
         self.hide(size);
-        Ok(outcome)
+        Ok(outcome?)
     }
 
     /// RMPADJUST on a guest page.
@@ -126,12 +161,12 @@ impl Window {
         page: u64,
         size: PageSize,
         adjust: RmpAdjust,
-    ) -> Result<Option<RmpStatus>, NotGuestMemory> {
+    ) -> Result<Option<RmpStatus>, WindowError> {
         let place = self.show(page, size)?;
         // SAFETY: the page is not the firmware's, or is lent to the guest: granting it reveals nothing.
-        let status = unsafe { instructions::rmpadjust(place, size, adjust) };
+        let status = unsafe { guest_access::rmpadjust(place, size, adjust) };
         self.hide(size);
-        Ok(status)
+        Ok(status?)
     }
 
     fn hide(&mut self, size: PageSize) {
@@ -142,10 +177,15 @@ impl Window {
     }
 }
 
-fn check_offset(offset: usize, length: usize) -> Result<(), NotGuestMemory> {
+/// An offset at which a quadword lies in its page.
+fn word_offset(offset: usize) -> u64 {
+    (offset & (PAGE_LENGTH - size_of::<u64>())) as u64
+}
+
+fn check_offset(offset: usize, length: usize) -> Result<(), WindowError> {
     match offset.checked_add(length) {
         Some(end) if end <= PAGE_LENGTH => Ok(()),
-        _ => Err(NotGuestMemory),
+        _ => Err(WindowError::NotGuestMemory),
     }
 }
 

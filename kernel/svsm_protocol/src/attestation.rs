@@ -7,9 +7,10 @@
 //! (`kernel/doc/decisions/0022-nonces-of-64-bytes.md`).
 
 use crate::failure::{Failure, Refusal};
-use crate::guest_memory::GuestRange;
+use crate::guest_call::{GuestCall, Operands, Registers, Results, ServedCall};
+use crate::guest_memory::{GuestRange, zeroed};
 use crate::psp_channel::CERTIFICATE_BYTES;
-use crate::serve::{Request, Svsm};
+use crate::svsm::Svsm;
 use alloc::vec::Vec;
 use sha2::{Digest, Sha512};
 use snp_abi::address::{PageSize, is_aligned};
@@ -42,32 +43,79 @@ fn vtpm_manifest(svsm: &Svsm) -> Result<Option<Vec<u8>>, Refusal> {
     svsm.vtpm.as_ref().map(|vtpm| vtpm.endorsement_key().map_err(|error| error.refusal())).transpose()
 }
 
-/// ATTEST_SERVICES: RCX is the address of the operation.
-pub fn attest_services(request: &mut Request<'_>) -> Result<(), Failure> {
-    let mut operation = AttestServices::new_zeroed();
-    read_operation(request, operation.as_mut_bytes())?;
-    let places = Places::check(&operation)?;
-    let nonce = read_nonce(request, places.nonce)?;
-    let manifest = services_manifest(request.svsm)?;
-    attest(request, &places, &nonce, &manifest)
+/// RCX: the address of the operation, which lies in one page.
+pub(crate) struct OperationPlace {
+    address: u64,
 }
 
-/// ATTEST_SINGLE_SERVICE: RCX is the address of the operation.
-pub fn attest_single_service(request: &mut Request<'_>) -> Result<(), Failure> {
-    let mut operation = AttestSingleService::new_zeroed();
-    read_operation(request, operation.as_mut_bytes())?;
-    let places = Places::check(&operation.buffers)?;
-    if operation.reserved != 0 {
-        return Err(Refusal::InvalidParameter.into());
+impl Operands for OperationPlace {
+    fn decode(registers: &Registers) -> Result<Self, Refusal> {
+        Ok(Self { address: registers.rcx })
     }
-    let nonce = read_nonce(request, places.nonce)?;
-    let manifest = single_manifest(request.svsm, &operation)?;
-    attest(request, &places, &nonce, &manifest)
 }
 
-fn read_operation(request: &mut Request<'_>, operation: &mut [u8]) -> Result<(), Refusal> {
-    let range = GuestRange::in_one_page(request.arguments.rcx, operation.len())?;
-    request.read_guest(range, operation)
+impl OperationPlace {
+    fn read(&self, call: &mut GuestCall<'_>, operation: &mut [u8]) -> Result<(), Refusal> {
+        call.read_guest(GuestRange::in_one_page(self.address, operation.len())?, operation)
+    }
+}
+
+/// RCX, RDX, R8: bytes of manifest, certificates and report, whether the buffers hold them or not. Certificates that nobody has
+/// asked for yet have no size.
+#[derive(Default)]
+pub(crate) struct Sizes {
+    manifest: Option<usize>,
+    certificates: Option<usize>,
+}
+
+impl Results for Sizes {
+    fn encode(self, registers: &mut Registers) {
+        let register = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        if let Some(bytes) = self.manifest {
+            registers.rcx = register(bytes);
+            registers.r8 = register(REPORT_BYTES);
+        }
+        if let Some(bytes) = self.certificates {
+            registers.rdx = register(bytes);
+        }
+    }
+}
+
+/// ATTEST_SERVICES: a report over the manifests of all services.
+pub(crate) struct AllServices;
+
+impl ServedCall for AllServices {
+    type Operands = OperationPlace;
+    type Results = Sizes;
+
+    fn serve(call: &mut GuestCall<'_>, place: OperationPlace, sizes: &mut Sizes) -> Result<(), Failure> {
+        let mut operation = AttestServices::new_zeroed();
+        place.read(call, operation.as_mut_bytes())?;
+        let places = Places::check(&operation)?;
+        let nonce = read_nonce(call, places.nonce)?;
+        let manifest = services_manifest(call.svsm)?;
+        attest(call, &places, &nonce, &manifest, sizes)
+    }
+}
+
+/// ATTEST_SINGLE_SERVICE: a report over the manifest of one service.
+pub(crate) struct SingleService;
+
+impl ServedCall for SingleService {
+    type Operands = OperationPlace;
+    type Results = Sizes;
+
+    fn serve(call: &mut GuestCall<'_>, place: OperationPlace, sizes: &mut Sizes) -> Result<(), Failure> {
+        let mut operation = AttestSingleService::new_zeroed();
+        place.read(call, operation.as_mut_bytes())?;
+        let places = Places::check(&operation.buffers)?;
+        if operation.reserved != 0 {
+            return Err(Refusal::InvalidParameter.into());
+        }
+        let nonce = read_nonce(call, places.nonce)?;
+        let manifest = single_manifest(call.svsm, &operation)?;
+        attest(call, &places, &nonce, &manifest, sizes)
+    }
 }
 
 /// The manifest of one service. What no firmware knows gets the answer that guests know from others for it.
@@ -83,6 +131,7 @@ fn single_manifest(svsm: &Svsm, operation: &AttestSingleService) -> Result<Vec<u
 /// The table of all services, with their manifests behind it (AMD 58019, table 12).
 fn services_manifest(svsm: &Svsm) -> Result<Vec<u8>, Refusal> {
     let mut manifests = Vec::new();
+    manifests.try_reserve_exact(SERVICES.len()).map_err(|_| Refusal::Busy)?;
     for service in SERVICES {
         if let Some(manifest) = (service.manifest)(svsm)? {
             manifests.push((service.guid, manifest));
@@ -97,7 +146,9 @@ fn services_manifest(svsm: &Svsm) -> Result<Vec<u8>, Refusal> {
         length: u32::try_from(length).map_err(too_large)?.into(),
         entries: u32::try_from(manifests.len()).map_err(too_large)?.into(),
     };
-    let mut table = header.as_bytes().to_vec();
+    let mut table = Vec::new();
+    table.try_reserve_exact(length).map_err(|_| Refusal::Busy)?;
+    table.extend_from_slice(header.as_bytes());
     for (guid, manifest) in &manifests {
         let entry = ManifestEntry {
             guid: *guid,
@@ -160,37 +211,43 @@ impl Buffer {
     }
 }
 
-fn read_nonce(request: &mut Request<'_>, place: GuestRange) -> Result<Vec<u8>, Refusal> {
-    let mut nonce = alloc::vec![0; place.bytes()];
-    request.read_guest(place, &mut nonce)?;
+fn read_nonce(call: &mut GuestCall<'_>, place: GuestRange) -> Result<Vec<u8>, Refusal> {
+    let mut nonce = zeroed(place.bytes())?;
+    call.read_guest(place, &mut nonce)?;
     Ok(nonce)
 }
 
-/// The part that both calls have in common. Sizes go back in RCX, RDX and R8, whether the buffers hold them or not.
-fn attest(request: &mut Request<'_>, places: &Places, nonce: &[u8], manifest: &[u8]) -> Result<(), Failure> {
+/// The part that both calls have in common.
+fn attest(
+    call: &mut GuestCall<'_>,
+    places: &Places,
+    nonce: &[u8],
+    manifest: &[u8],
+    sizes: &mut Sizes,
+) -> Result<(), Failure> {
     let report_place = places.report.start(REPORT_BYTES)?;
     let manifest_place = places.manifest.start(manifest.len())?;
     if places.report.length < REPORT_BYTES || places.manifest.length < manifest.len() {
-        set_sizes(request, manifest.len(), None);
+        sizes.manifest = Some(manifest.len());
         return Err(Refusal::InvalidParameter.into());
     }
-    request.check_guest(report_place)?;
-    request.check_guest(manifest_place)?;
+    call.check_guest(report_place)?;
+    call.check_guest(manifest_place)?;
     let report_data = Sha512::new().chain_update(nonce).chain_update(manifest).finalize().into();
     let wanted = places.certificates.length != 0;
-    let mut certificates = if wanted { alloc::vec![0; CERTIFICATE_BYTES] } else { Vec::new() };
+    let mut certificates = zeroed(if wanted { CERTIFICATE_BYTES } else { 0 })?;
     let offered = wanted.then_some(certificates.as_mut_slice());
-    let report = request.svsm.channel.report(request.machine, report_data, offered)?;
+    let report = call.svsm.channel.report(call.machine, report_data, offered)?;
     let certificates = certificates.get(..table_bytes(&certificates)).unwrap_or_default();
-    set_sizes(request, manifest.len(), Some(certificates.len()));
+    (sizes.manifest, sizes.certificates) = (Some(manifest.len()), Some(certificates.len()));
     if places.certificates.length < certificates.len() {
         return Err(Refusal::InvalidParameter.into());
     }
     let certificates_place = places.certificates.start(certificates.len())?;
-    request.check_guest(certificates_place)?;
-    request.write_guest(certificates_place, certificates)?;
-    request.write_guest(manifest_place, manifest)?;
-    request.write_guest(report_place, report.as_bytes())?;
+    call.check_guest(certificates_place)?;
+    call.write_guest(certificates_place, certificates)?;
+    call.write_guest(manifest_place, manifest)?;
+    call.write_guest(report_place, report.as_bytes())?;
     Ok(())
 }
 
@@ -203,14 +260,4 @@ fn table_bytes(pages: &[u8]) -> usize {
     }
     let header = rows.saturating_add(1).saturating_mul(ENTRY_BYTES);
     table.ends().fold(header, usize::max)
-}
-
-/// RCX, RDX, R8: bytes of manifest, certificates and report. Certificates that nobody has asked for yet have no size.
-fn set_sizes(request: &mut Request<'_>, manifest: usize, certificates: Option<usize>) {
-    let register = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-    request.arguments.rcx = register(manifest);
-    request.arguments.r8 = register(REPORT_BYTES);
-    if let Some(bytes) = certificates {
-        request.arguments.rdx = register(bytes);
-    }
 }

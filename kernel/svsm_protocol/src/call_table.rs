@@ -1,115 +1,61 @@
-//! The one list of protocols and calls: dispatch, QUERY_PROTOCOL, logging and tests come from it.
+//! The one list of protocols and calls: dispatch, QUERY_PROTOCOL, logging and tests come from it. A row names the type that
+//! serves a call, and with it what the call takes from the registers and puts into them.
 
-use crate::attestation;
-use crate::core_calls;
-use crate::failure::Failure;
-use crate::pvalidate;
-use crate::serve::{Request, Svsm};
-use crate::vtpm;
-use snp_abi::svsm::{AttestationCall, CoreCall, VtpmCall};
-
-/// One call of a protocol.
-pub struct Call {
-    /// Number in RAX bits 31:0.
-    pub number: u32,
-    /// Its name in the specification.
-    pub name: &'static str,
-    /// What carries it out.
-    pub(crate) handler: fn(&mut Request<'_>) -> Result<(), Failure>,
-}
-
-/// One protocol.
-pub struct Protocol {
-    /// Number in RAX bits 63:32.
-    pub number: u32,
-    /// Its name.
-    pub name: &'static str,
-    /// Lowest and highest version that is served.
-    pub versions: (u32, u32),
-    /// Whether this VM has it.
-    pub(crate) is_offered: fn(&Svsm) -> bool,
-    /// The calls, in order of their numbers.
-    pub calls: &'static [Call],
-}
-
-impl Protocol {
-    /// The call with this number.
-    pub(crate) fn call(&self, number: u32) -> Option<&'static Call> {
-        self.calls.iter().find(|call| call.number == number)
-    }
-}
+use crate::attestation::{AllServices, SingleService};
+use crate::core_calls::{ConfigureVirtualTom, QueryProtocol, Unsupported};
+use crate::guest_call::{CallRow, ProtocolRow};
+use crate::pvalidate::Pvalidate;
+use crate::svsm::Svsm;
+use crate::vcpu_calls::{CreateVcpu, DeleteVcpu, RemapCallingArea};
+use crate::vtpm_calls::{self, Command, Query};
+use snp_abi::svsm::{AttestationCall, CoreCall, Protocol, VtpmCall, attestation, vtpm};
 
 /// All protocols, in order of their numbers.
-pub const PROTOCOLS: &[Protocol] = &[
-    Protocol {
-        number: snp_abi::svsm::Protocol::Core as u32,
+pub const PROTOCOLS: &[ProtocolRow] = &[
+    ProtocolRow {
+        number: Protocol::Core as u32,
         name: "core",
         versions: (1, 1),
         is_offered: always,
-        calls: CORE,
+        calls: &[
+            CallRow::of::<RemapCallingArea>(CoreCall::RemapCallingArea as u32, "REMAP_CA"),
+            CallRow::of::<Pvalidate>(CoreCall::Pvalidate as u32, "PVALIDATE"),
+            CallRow::of::<CreateVcpu>(CoreCall::CreateVcpu as u32, "CREATE_VCPU"),
+            CallRow::of::<DeleteVcpu>(CoreCall::DeleteVcpu as u32, "DELETE_VCPU"),
+            // No published text tells how memory changes hands here, and this firmware neither needs nor lends any.
+            CallRow::of::<Unsupported>(CoreCall::DepositMemory as u32, "DEPOSIT_MEM"),
+            CallRow::of::<Unsupported>(CoreCall::WithdrawMemory as u32, "WITHDRAW_MEM"),
+            CallRow::of::<QueryProtocol>(CoreCall::QueryProtocol as u32, "QUERY_PROTOCOL"),
+            CallRow::of::<ConfigureVirtualTom>(CoreCall::ConfigureVirtualTom as u32, "CONFIGURE_VTOM"),
+        ],
     },
-    Protocol {
-        number: snp_abi::svsm::Protocol::Attestation as u32,
+    ProtocolRow {
+        number: Protocol::Attestation as u32,
         name: "attestation",
-        versions: (snp_abi::svsm::attestation::VERSION, snp_abi::svsm::attestation::VERSION),
+        versions: (attestation::VERSION, attestation::VERSION),
         is_offered: always,
         calls: &[
-            Call {
-                number: AttestationCall::AttestServices as u32,
-                name: "ATTEST_SERVICES",
-                handler: attestation::attest_services,
-            },
-            Call {
-                number: AttestationCall::AttestSingleService as u32,
-                name: "ATTEST_SINGLE_SERVICE",
-                handler: attestation::attest_single_service,
-            },
+            CallRow::of::<AllServices>(AttestationCall::AttestServices as u32, "ATTEST_SERVICES"),
+            CallRow::of::<SingleService>(
+                AttestationCall::AttestSingleService as u32,
+                "ATTEST_SINGLE_SERVICE",
+            ),
         ],
     },
-    Protocol {
-        number: snp_abi::svsm::Protocol::Vtpm as u32,
+    ProtocolRow {
+        number: Protocol::Vtpm as u32,
         name: "vTPM",
-        versions: (snp_abi::svsm::vtpm::VERSION, snp_abi::svsm::vtpm::VERSION),
-        is_offered: vtpm::is_offered,
+        versions: (vtpm::VERSION, vtpm::VERSION),
+        is_offered: vtpm_calls::is_offered,
         calls: &[
-            Call { number: VtpmCall::Query as u32, name: "VTPM_QUERY", handler: vtpm::query },
-            Call { number: VtpmCall::Command as u32, name: "VTPM_CMD", handler: vtpm::command },
+            CallRow::of::<Query>(VtpmCall::Query as u32, "VTPM_QUERY"),
+            CallRow::of::<Command>(VtpmCall::Command as u32, "VTPM_CMD"),
         ],
-    },
-];
-
-/// The calls of the core protocol.
-const CORE: &[Call] = &[
-    Call {
-        number: CoreCall::RemapCallingArea as u32,
-        name: "REMAP_CA",
-        handler: core_calls::remap_calling_area,
-    },
-    Call { number: CoreCall::Pvalidate as u32, name: "PVALIDATE", handler: pvalidate::pvalidate },
-    Call { number: CoreCall::CreateVcpu as u32, name: "CREATE_VCPU", handler: core_calls::create_vcpu },
-    Call { number: CoreCall::DeleteVcpu as u32, name: "DELETE_VCPU", handler: core_calls::delete_vcpu },
-    // No published text tells how memory changes hands here, and this firmware neither needs nor lends any.
-    Call { number: CoreCall::DepositMemory as u32, name: "DEPOSIT_MEM", handler: core_calls::unsupported },
-    Call { number: CoreCall::WithdrawMemory as u32, name: "WITHDRAW_MEM", handler: core_calls::unsupported },
-    Call {
-        number: CoreCall::QueryProtocol as u32,
-        name: "QUERY_PROTOCOL",
-        handler: core_calls::query_protocol,
-    },
-    Call {
-        number: CoreCall::ConfigureVirtualTom as u32,
-        name: "CONFIGURE_VTOM",
-        handler: core_calls::configure_virtual_tom,
     },
 ];
 
 fn always(_: &Svsm) -> bool {
     true
-}
-
-/// The protocol with this number, if this VM has it.
-pub(crate) fn protocol(svsm: &Svsm, number: u32) -> Option<&'static Protocol> {
-    PROTOCOLS.iter().find(|protocol| protocol.number == number && (protocol.is_offered)(svsm))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Arguments that lie in guest memory: copied once, or written back, page by page through the ledger.
 
 use crate::failure::Refusal;
+use crate::guest_call::GuestCall;
 use crate::ledger::GuestAddress;
-use crate::serve::Request;
+
+use alloc::vec::Vec;
 use core::ops::Range;
-use snp_abi::address::{PAGE_BYTES, PAGE_LENGTH};
+use snp_abi::address::{PAGE_LENGTH, page_offset};
 
 /// A range of guest addresses; that they do not wrap is all that is known of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl GuestRange {
     }
 
     /// Address, offset in its page and part of the range, for each page.
-    fn pages(self) -> impl Iterator<Item = (GuestAddress, usize, Range<usize>)> {
+    pub fn pages(self) -> impl Iterator<Item = (GuestAddress, usize, Range<usize>)> {
         let mut done = 0;
         core::iter::from_fn(move || {
             let left = self.bytes.checked_sub(done).filter(|left| *left > 0)?;
@@ -54,18 +56,21 @@ impl GuestRange {
     }
 }
 
-/// Offset of an address in its page.
-fn page_offset(address: u64) -> usize {
-    usize::try_from(address % PAGE_BYTES).unwrap_or(0)
+/// A private buffer of zeros. That there is no room for it now ends by itself: calls of other vCPUs give theirs back.
+pub(crate) fn zeroed(bytes: usize) -> Result<Vec<u8>, Refusal> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).map_err(|_| Refusal::Busy)?;
+    buffer.resize(bytes, 0);
+    Ok(buffer)
 }
 
-impl Request<'_> {
+impl GuestCall<'_> {
     /// Copies guest memory into a private buffer of the range's length.
     pub(crate) fn read_guest(&mut self, range: GuestRange, bytes: &mut [u8]) -> Result<(), Refusal> {
         for (address, offset, part) in range.pages() {
             let place = bytes.get_mut(part).ok_or(Refusal::InvalidParameter)?;
             let machine = &mut *self.machine;
-            self.svsm.ledger.with_guest_page(address, |page| machine.read(page, offset, place))?;
+            self.svsm.ledger.with_guest_page(address, |page| machine.read(page, offset, place))??;
         }
         Ok(())
     }
@@ -75,7 +80,7 @@ impl Request<'_> {
         for (address, offset, part) in range.pages() {
             let source = bytes.get(part).ok_or(Refusal::InvalidParameter)?;
             let machine = &mut *self.machine;
-            self.svsm.ledger.with_guest_page(address, |page| machine.write(page, offset, source))?;
+            self.svsm.ledger.with_guest_page(address, |page| machine.write(page, offset, source))??;
         }
         Ok(())
     }

@@ -4,28 +4,32 @@
 //! the instruction runs), then settled in its new state. The ledger holds what the guest was granted;
 //! whether an unvalidated page is shared with the host is between guest and host.
 //!
-//! Memory: 16 bytes for each 2 MiB, and 256 more where the 2 MiB hold pages of different state.
+//! Memory: four bits for each page, set aside before a guest runs. Nothing is allocated later, so that no request of a guest's
+//! can fail for want of memory. What is memory at all is in a list of ranges, so that all zeros is a ledger in which the guest
+//! has nothing: its memory needs no more preparation, however large the VM is.
 
 use crate::failure::Refusal;
-use alloc::boxed::Box;
 use alloc::vec::Vec;
-use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PAGES_IN_LARGE_PAGE, PageSize, is_aligned, page_of};
+use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PageSize, is_aligned, page_of};
 use spin::Mutex;
 
 /// Highest guest-physical address that the ledger takes, exclusive (APM volume 2: 52 bits).
 const ADDRESS_LIMIT: u64 = 1 << 52;
-
-/// Number of the last small page in a chunk.
-const LAST_PAGE: usize = PAGES_IN_LARGE_PAGE as usize - 1;
+/// Pages that one word holds, four bits each, the lowest page in the lowest bits.
+const PAGES_IN_WORD: u64 = 16;
+/// Words of a 2 MiB page.
+const WORDS_IN_LARGE_PAGE: usize = (LARGE_PAGE_BYTES / PAGE_BYTES / PAGES_IN_WORD) as usize;
+/// A word in which each page is in state 1.
+const EACH: u64 = 0x1111_1111_1111_1111;
 
 /// State of one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum PageState {
-    /// No memory, or nothing the guest may ask for.
-    Absent = 0,
     /// Memory of the guest's that is not validated: unused, or shared with the host.
-    Unvalidated = 1,
+    Unvalidated = 0,
+    /// No memory, or nothing the guest may ask for.
+    Absent = 1,
     /// Validated and granted: the guest's ordinary private memory.
     Guest = 2,
     /// A vCPU changes it at this moment.
@@ -36,14 +40,30 @@ pub enum PageState {
     Vmsa = 5,
     /// The firmware's.
     Own = 6,
+    /// Neither the guest's nor given back: an RMP instruction was refused half way, or the host took a part. It holds nothing
+    /// but zeros or what the guest had there, and the guest's next request finishes the work in either direction.
+    Held = 7,
 }
 
 impl PageState {
-    const ALL: [Self; 7] =
-        [Self::Absent, Self::Unvalidated, Self::Guest, Self::Busy, Self::CallingArea, Self::Vmsa, Self::Own];
+    const ALL: [Self; 8] = [
+        Self::Unvalidated,
+        Self::Absent,
+        Self::Guest,
+        Self::Busy,
+        Self::CallingArea,
+        Self::Vmsa,
+        Self::Own,
+        Self::Held,
+    ];
 
-    fn from_nibble(nibble: u8) -> Self {
-        Self::ALL.get(usize::from(nibble)).copied().unwrap_or(Self::Absent)
+    fn from_nibble(nibble: u64) -> Self {
+        let index = usize::try_from(nibble & 0xf).unwrap_or(0);
+        Self::ALL.get(index).copied().unwrap_or(Self::Absent)
+    }
+
+    fn nibble(self) -> u64 {
+        self as u64
     }
 
     /// Why the guest cannot have a page of this state for an operation that wants another.
@@ -59,7 +79,7 @@ impl PageState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuestAddress(pub u64);
 
-/// A page that the ledger gave out: the holder may touch it until it is settled.
+/// A page that the ledger gave out: the holder may touch it until it is settled. Only the ledger makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuestPage(u64);
 
@@ -69,18 +89,20 @@ impl GuestPage {
         self.0
     }
 
-    /// A page that the firmware made a VMSA or calling area for the guest's first vCPU.
-    pub fn prepared_at_boot(address: u64) -> Self {
-        Self(page_of(address))
+    /// A page out of nowhere, for tests of what keeps pages.
+    #[cfg(test)]
+    pub(crate) fn for_test(address: u64) -> Self {
+        Self(address)
     }
 }
 
 /// Pages that are claimed: their state is [`PageState::Busy`] until [`Ledger::settle`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a claim that is not settled keeps the page busy for ever"]
-pub struct Claim {
+pub(crate) struct Claim {
     page: GuestPage,
     size: PageSize,
+    from: PageState,
 }
 
 impl Claim {
@@ -93,17 +115,20 @@ impl Claim {
     pub fn size(&self) -> PageSize {
         self.size
     }
+
+    /// The state that it was claimed from.
+    pub fn from(&self) -> PageState {
+        self.from
+    }
 }
 
 /// Why pages cannot be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimError {
+pub(crate) enum ClaimError {
     /// A page is in this other state.
     State(PageState),
-    /// The small pages of a large page are in different states, one of them the wanted one.
+    /// The small pages of a large page are in different states, all of which the guest may have.
     Mixed,
-    /// No memory for the ledger's own bookkeeping.
-    OutOfMemory,
 }
 
 impl ClaimError {
@@ -112,216 +137,255 @@ impl ClaimError {
         match self {
             Self::State(state) => state.refusal(),
             Self::Mixed => Refusal::InvalidAddress,
-            Self::OutOfMemory => Refusal::InvalidRequest,
         }
     }
 }
 
-/// The ledger's memory is exhausted.
+/// No memory for what the firmware has to remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
-/// Two pages a byte.
-type Nibbles = [u8; PAGES_IN_LARGE_PAGE as usize / 2];
+/// Proof that no guest runs: what this value is asked for cannot happen behind a guest's back. The ledger comes with one, and a
+/// guest that was stopped leaves one; letting a guest run uses it up.
+#[derive(Debug)]
+#[must_use = "without it no guest can be started"]
+pub struct Stopped(());
 
-/// The pages of 2 MiB. The layout is for debuggers ([`Ledger::place`]).
-#[repr(C)]
-struct Chunk {
-    /// State of all pages, where they are not split.
-    state: PageState,
-    split: Option<Box<Nibbles>>,
-}
-
-impl Chunk {
-    const fn of(state: PageState) -> Self {
-        Self { state, split: None }
+impl Stopped {
+    /// The proof that stopping a guest yields.
+    pub(crate) fn guest_was_stopped() -> Self {
+        Self(())
     }
-
-    fn state(&self, page: usize) -> PageState {
-        let Some(nibbles) = &self.split else { return self.state };
-        let byte = nibbles.get(page / 2).copied().unwrap_or(0);
-        PageState::from_nibble(if page.is_multiple_of(2) { byte & 0xf } else { byte >> 4 })
-    }
-
-    /// Sets one page; splits the chunk where it must.
-    fn set(&mut self, page: usize, state: PageState) -> Result<(), OutOfMemory> {
-        if self.split.is_none() {
-            if self.state == state {
-                return Ok(());
-            }
-            self.split = Some(split(self.state)?);
-        }
-        if let Some(byte) = self.split.as_mut().and_then(|nibbles| nibbles.get_mut(page / 2)) {
-            *byte = if page.is_multiple_of(2) {
-                *byte & 0xf0 | state as u8
-            } else {
-                *byte & 0xf | (state as u8) << 4
-            };
-        }
-        Ok(())
-    }
-
-    /// The state of all pages, if it is one.
-    fn uniform(&self) -> Option<PageState> {
-        let Some(nibbles) = &self.split else { return Some(self.state) };
-        let first = self.state(0);
-        let both = first as u8 | (first as u8) << 4;
-        nibbles.iter().all(|byte| *byte == both).then_some(first)
-    }
-}
-
-fn split(state: PageState) -> Result<Box<Nibbles>, OutOfMemory> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size_of::<Nibbles>()).map_err(|_| OutOfMemory)?;
-    bytes.resize(size_of::<Nibbles>(), state as u8 | (state as u8) << 4);
-    bytes.into_boxed_slice().try_into().map_err(|_| OutOfMemory)
 }
 
 /// The ledger.
 pub struct Ledger {
-    chunks: Mutex<Vec<Chunk>>,
+    pages: Mutex<Pages>,
+    /// Where the addresses end that it knows.
+    end: u64,
 }
 
-/// Chunk and page numbers of an address.
-fn position(address: u64) -> (usize, usize) {
-    let chunk = usize::try_from(address / LARGE_PAGE_BYTES).unwrap_or(usize::MAX);
-    (chunk, ((address / PAGE_BYTES) % PAGES_IN_LARGE_PAGE) as usize)
+/// What the lock guards.
+struct Pages {
+    words: &'static mut [u64],
+    /// First address and end of each range of memory, in order; everything else is absent.
+    memory: Vec<(u64, u64)>,
+}
+
+/// Word of an address, and the place of its page in the word.
+fn position(address: u64) -> (usize, u32) {
+    let page = address / PAGE_BYTES;
+    let word = usize::try_from(page / PAGES_IN_WORD).unwrap_or(usize::MAX);
+    (word, ((page % PAGES_IN_WORD) as u32).saturating_mul(4))
+}
+
+impl Pages {
+    fn is_memory(&self, address: u64) -> bool {
+        self.memory.iter().any(|(start, end)| (*start..*end).contains(&address))
+    }
+
+    fn state(&self, address: u64) -> PageState {
+        let (index, shift) = position(address);
+        let Some(word) = self.words.get(index) else { return PageState::Absent };
+        match PageState::from_nibble(word >> shift) {
+            PageState::Unvalidated if !self.is_memory(address) => PageState::Absent,
+            state => state,
+        }
+    }
+
+    fn set(&mut self, address: u64, size: PageSize, state: PageState) {
+        let (index, shift) = position(address);
+        match size {
+            PageSize::Small => {
+                if let Some(word) = self.words.get_mut(index) {
+                    *word = *word & !(0xf << shift) | state.nibble() << shift;
+                }
+            }
+            PageSize::Large => {
+                if let Some(words) = self.large_mut(address) {
+                    words.fill(EACH.wrapping_mul(state.nibble()));
+                }
+            }
+        }
+    }
+
+    fn large_mut(&mut self, address: u64) -> Option<&mut [u64]> {
+        self.words.get_mut(position(address).0..)?.get_mut(..WORDS_IN_LARGE_PAGE)
+    }
+
+    /// The state of all pages of a large page, if it is one.
+    fn uniform(&self, address: u64) -> Option<PageState> {
+        let rest = self.words.get(position(address).0..).unwrap_or_default();
+        let Some((first, others)) = rest.get(..WORDS_IN_LARGE_PAGE).and_then(<[u64]>::split_first) else {
+            return Some(PageState::Absent);
+        };
+        let state = self.state(address);
+        let same = *first == EACH.wrapping_mul(first & 0xf) && others.iter().all(|word| word == first);
+        // What is memory and what is not looks the same in the words.
+        let whole = state != PageState::Unvalidated && state != PageState::Absent
+            || self.has_whole(address) == Some(state == PageState::Unvalidated);
+        (same && whole).then_some(state)
+    }
+
+    /// Whether all of a large page is memory, or none of it; none if only a part is.
+    fn has_whole(&self, address: u64) -> Option<bool> {
+        let end = address.saturating_add(LARGE_PAGE_BYTES);
+        let touching = self.memory.iter().find(|(start, stop)| *start < end && address < *stop);
+        match touching {
+            None => Some(false),
+            Some((start, stop)) => (*start <= address && end <= *stop).then_some(true),
+        }
+    }
+
+    /// Why a large page of several states cannot be claimed as one page.
+    fn mixed(&self, address: u64) -> ClaimError {
+        let pages = (address..address.saturating_add(LARGE_PAGE_BYTES)).step_by(PAGE_BYTES as usize);
+        // A page that the guest can never have decides over one that it could.
+        let mut worst = None;
+        for state in pages.map(|page| self.state(page)) {
+            match state {
+                PageState::Unvalidated | PageState::Guest | PageState::Held => {}
+                PageState::Busy if worst.is_none() => worst = Some(state),
+                PageState::Busy => {}
+                _ => worst = Some(state),
+            }
+        }
+        worst.map_or(ClaimError::Mixed, ClaimError::State)
+    }
 }
 
 impl Ledger {
-    /// A ledger for addresses below `end` in which nothing is memory yet.
-    pub fn new(end: u64) -> Result<Self, OutOfMemory> {
-        let count =
-            usize::try_from(end.min(ADDRESS_LIMIT).div_ceil(LARGE_PAGE_BYTES)).map_err(|_| OutOfMemory)?;
-        let mut chunks = Vec::new();
-        chunks.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
-        chunks.resize_with(count, || Chunk::of(PageState::Absent));
-        Ok(Self { chunks: Mutex::new(chunks) })
+    /// Words that a ledger for addresses below `end` needs.
+    ///
+    /// # Errors
+    /// If that is more than an address space holds.
+    pub fn words(end: u64) -> Result<usize, OutOfMemory> {
+        let large_pages = end.min(ADDRESS_LIMIT).div_ceil(LARGE_PAGE_BYTES);
+        let words = large_pages.saturating_mul(WORDS_IN_LARGE_PAGE as u64);
+        usize::try_from(words).map_err(|_| OutOfMemory)
     }
 
-    /// Where the ledger lies, for a debugger from outside, as the emulated machine is: address and number of chunks. A chunk is
-    /// 16 bytes for 2 MiB: at 0 the state of all its pages, at 8 the address of 256 bytes with four bits for each page (the
-    /// lower page in the lower bits), or 0 where the pages are in one state.
+    /// A ledger in which these ranges are memory that the guest may ask for; `words` are all 0. It knows the addresses that its
+    /// words reach.
+    ///
+    /// # Errors
+    /// If there is no memory for the list of ranges.
+    pub fn new(words: &'static mut [u64], memory: &[(u64, u64)]) -> Result<(Self, Stopped), OutOfMemory> {
+        let mut ranges = Vec::new();
+        ranges.try_reserve_exact(memory.len()).map_err(|_| OutOfMemory)?;
+        ranges.extend_from_slice(memory);
+        let end = (words.len() as u64).saturating_mul(PAGES_IN_WORD).saturating_mul(PAGE_BYTES);
+        Ok((Self { pages: Mutex::new(Pages { words, memory: ranges }), end }, Stopped(())))
+    }
+
+    /// Where the ledger lies, for a debugger from outside, as the emulated machine is: address and number of words. A word has
+    /// four bits for each of 16 pages, the lowest page in the lowest bits.
     pub fn place(&self) -> [u64; 2] {
-        let chunks = self.chunks.lock();
-        [chunks.as_ptr().addr() as u64, chunks.len() as u64]
+        let pages = self.pages.lock();
+        [pages.words.as_ptr().addr() as u64, pages.words.len() as u64]
     }
 
-    /// Sets the state of a range of pages while the firmware starts, before any guest runs. What lies beyond
-    /// the ledger's end is left out.
-    pub fn assign(&self, start: u64, pages: u64, state: PageState) -> Result<(), OutOfMemory> {
-        let mut chunks = self.chunks.lock();
-        let mut address = page_of(start);
-        let mut left = pages;
-        while left > 0 {
-            let (index, page) = position(address);
-            let Some(chunk) = chunks.get_mut(index) else { return Ok(()) };
-            let whole = is_aligned(address, PageSize::Large) && left >= PAGES_IN_LARGE_PAGE;
-            let done = if whole {
-                *chunk = Chunk::of(state);
-                PAGES_IN_LARGE_PAGE
-            } else {
-                chunk.set(page, state)?;
-                1
-            };
-            address = address.saturating_add(done.saturating_mul(PAGE_BYTES));
-            left = left.saturating_sub(done);
+    /// Sets the state of a range of pages while no guest runs. What lies beyond the ledger's end is left out.
+    ///
+    /// # Errors
+    /// If there is no memory for the list of ranges.
+    pub fn assign(&self, _: &Stopped, start: u64, count: u64, state: PageState) -> Result<(), OutOfMemory> {
+        let mut pages = self.pages.lock();
+        let start = page_of(start);
+        let end = start.saturating_add(count.saturating_mul(PAGE_BYTES)).min(self.end);
+        if state == PageState::Unvalidated && start < end {
+            pages.memory.try_reserve(1).map_err(|_| OutOfMemory)?;
+            pages.memory.push((start, end));
+        }
+        let mut address = start;
+        while address < end {
+            let large =
+                is_aligned(address, PageSize::Large) && end.saturating_sub(address) >= LARGE_PAGE_BYTES;
+            let size = if large { PageSize::Large } else { PageSize::Small };
+            pages.set(address, size, state);
+            address = address.saturating_add(size.bytes());
         }
         Ok(())
     }
 
+    /// A page of the firmware's own that it lends to the guest as its first VMSA; none for any other page.
+    pub(crate) fn lent(&self, _: &Stopped, address: u64) -> Option<GuestPage> {
+        self.in_state(address, PageState::Own)
+    }
+
+    /// A page that was made a calling area while no guest runs; none for any other page.
+    pub(crate) fn first_calling_area(&self, _: &Stopped, address: u64) -> Option<GuestPage> {
+        self.in_state(address, PageState::CallingArea)
+    }
+
+    fn in_state(&self, address: u64, state: PageState) -> Option<GuestPage> {
+        let is_there = is_aligned(address, PageSize::Small) && self.state(GuestAddress(address)) == state;
+        is_there.then_some(GuestPage(address))
+    }
+
     /// Where the addresses end that the ledger knows.
     pub(crate) fn end(&self) -> u64 {
-        (self.chunks.lock().len() as u64).saturating_mul(LARGE_PAGE_BYTES)
+        self.end
     }
 
     /// The state of all pages of the 2 MiB that hold an address, if it is one.
     pub(crate) fn uniform(&self, address: GuestAddress) -> Option<PageState> {
-        let (index, _) = position(address.0);
-        self.chunks.lock().get(index).map_or(Some(PageState::Absent), Chunk::uniform)
+        self.pages.lock().uniform(address.0 & !(LARGE_PAGE_BYTES - 1))
     }
 
     /// State of the page that holds an address.
     pub fn state(&self, address: GuestAddress) -> PageState {
-        let (index, page) = position(address.0);
-        self.chunks.lock().get(index).map_or(PageState::Absent, |chunk| chunk.state(page))
+        self.pages.lock().state(address.0)
     }
 
-    /// Takes a page that is in state `from` out of circulation. The address must be aligned to the size.
-    pub fn claim(&self, address: GuestAddress, size: PageSize, from: PageState) -> Result<Claim, ClaimError> {
+    /// Takes a page that is in one of these states out of circulation. The address must be aligned to the size.
+    pub(crate) fn claim(
+        &self,
+        address: GuestAddress,
+        size: PageSize,
+        from: &[PageState],
+    ) -> Result<Claim, ClaimError> {
         if address.0 >= ADDRESS_LIMIT || !is_aligned(address.0, size) {
             return Err(ClaimError::State(PageState::Absent));
         }
-        let (index, page) = position(address.0);
-        let mut chunks = self.chunks.lock();
-        let chunk = chunks.get_mut(index).ok_or(ClaimError::State(PageState::Absent))?;
-        match size {
-            PageSize::Small => {
-                let state = chunk.state(page);
-                let ignored = cfg!(feature = "fault_skip_ledger_check") && state == PageState::Vmsa;
-                if state != from && !ignored {
-                    return Err(ClaimError::State(state));
-                }
-                chunk.set(page, PageState::Busy).map_err(|OutOfMemory| ClaimError::OutOfMemory)?;
-            }
-            PageSize::Large => {
-                match chunk.uniform() {
-                    Some(state) if state == from => {}
-                    Some(state) => return Err(ClaimError::State(state)),
-                    None => return Err(mixed(chunk, from)),
-                }
-                *chunk = Chunk::of(PageState::Busy);
-            }
+        let mut pages = self.pages.lock();
+        let state = match size {
+            PageSize::Small => pages.state(address.0),
+            PageSize::Large => pages.uniform(address.0).ok_or_else(|| pages.mixed(address.0))?,
+        };
+        let ignored =
+            cfg!(feature = "fault_skip_ledger_check") && size == PageSize::Small && state == PageState::Vmsa;
+        if !from.contains(&state) && !ignored {
+            return Err(ClaimError::State(state));
         }
-        Ok(Claim { page: GuestPage(address.0), size })
+        pages.set(address.0, size, PageState::Busy);
+        Ok(Claim { page: GuestPage(address.0), size, from: state })
     }
 
     /// Gives a claimed page its new state.
-    pub fn settle(&self, claim: Claim, state: PageState) {
-        self.set(claim.page, claim.size, state);
+    pub(crate) fn settle(&self, claim: Claim, state: PageState) {
+        self.pages.lock().set(claim.page.0, claim.size, state);
     }
 
     /// Ends the claim of a rescinded page whose [`Claim`] is gone: the page is the guest's, unvalidated.
     pub(crate) fn release(&self, address: GuestAddress, size: PageSize) {
-        self.set(GuestPage(address.0), size, PageState::Unvalidated);
-    }
-
-    fn set(&self, page: GuestPage, size: PageSize, state: PageState) {
-        let (index, number) = position(page.0);
-        let mut chunks = self.chunks.lock();
-        let Some(chunk) = chunks.get_mut(index) else { return };
-        match size {
-            PageSize::Large => *chunk = Chunk::of(state),
-            PageSize::Small => {
-                // A page that is claimed alone lies in a chunk that is split already, or is wholly busy: no allocation can fail.
-                let _ = chunk.set(number, state);
-                // Guests work through memory upwards: when the last page of a chunk is done, the chunk may be one again.
-                // Pages with a role keep their own entries, so that the end of the role needs no allocation.
-                if number == LAST_PAGE
-                    && matches!(state, PageState::Guest | PageState::Unvalidated)
-                    && let Some(state) = chunk.uniform()
-                {
-                    *chunk = Chunk::of(state);
-                }
-            }
-        }
+        self.pages.lock().set(address.0, size, PageState::Unvalidated);
     }
 
     /// Changes the role of a page that the caller knows to be in a role already (VMSA or calling area).
-    pub fn change_role(&self, page: GuestPage, to: PageState) {
-        self.set(page, PageSize::Small, to);
+    pub(crate) fn change_role(&self, page: GuestPage, to: PageState) {
+        self.pages.lock().set(page.0, PageSize::Small, to);
     }
 
     /// Runs `access` on a page of the guest's ordinary memory; it stays the guest's until `access` returns, so
     /// `access` must be short.
-    pub fn with_guest_page<R>(
+    pub(crate) fn with_guest_page<R>(
         &self,
         address: GuestAddress,
         access: impl FnOnce(GuestPage) -> R,
     ) -> Result<R, Refusal> {
-        let (index, page) = position(address.0);
-        let chunks = self.chunks.lock();
-        match chunks.get(index).map_or(PageState::Absent, |chunk| chunk.state(page)) {
+        let pages = self.pages.lock();
+        match pages.state(address.0) {
             // A calling area is readable and writable for its guest too: arguments usually lie there.
             PageState::Guest | PageState::CallingArea => Ok(access(GuestPage(page_of(address.0)))),
             state => Err(state.refusal()),
@@ -329,39 +393,27 @@ impl Ledger {
     }
 }
 
-/// Why a chunk of several states cannot be claimed as one page.
-fn mixed(chunk: &Chunk, from: PageState) -> ClaimError {
-    let pages = PAGES_IN_LARGE_PAGE as usize;
-    let others = (0..pages).map(|page| chunk.state(page)).filter(|state| *state != from);
-    // A page that the guest can never have decides over one that it could.
-    let mut worst = None;
-    for state in others {
-        match state {
-            PageState::Unvalidated | PageState::Guest => {}
-            PageState::Busy if worst.is_none() => worst = Some(state),
-            PageState::Busy => {}
-            _ => worst = Some(state),
-        }
-    }
-    worst.map_or(ClaimError::Mixed, ClaimError::State)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    extern crate std;
+    use std::boxed::Box;
+
+    const FREE: &[PageState] = &[PageState::Unvalidated];
 
     fn ledger() -> Ledger {
-        let ledger = Ledger::new(16 << 20).unwrap();
-        ledger.assign(0, 4096, PageState::Unvalidated).unwrap();
-        ledger.assign(4 << 20, 1024, PageState::Own).unwrap();
+        let words = Ledger::words(16 << 20).unwrap();
+        let words = Box::leak(std::vec![0; words].into_boxed_slice());
+        let (ledger, stopped) = Ledger::new(words, &[(0, 8 << 20), (8 << 20, (10 << 20) + 0x1000)]).unwrap();
+        ledger.assign(&stopped, 4 << 20, 1024, PageState::Own).unwrap();
         ledger
     }
 
     #[test]
     fn a_claimed_page_is_busy_for_everybody_else() {
         let ledger = ledger();
-        let claim = ledger.claim(GuestAddress(0x1000), PageSize::Small, PageState::Unvalidated).unwrap();
-        let second = ledger.claim(GuestAddress(0x1000), PageSize::Small, PageState::Unvalidated);
+        let claim = ledger.claim(GuestAddress(0x1000), PageSize::Small, FREE).unwrap();
+        let second = ledger.claim(GuestAddress(0x1000), PageSize::Small, FREE);
         assert_eq!(second, Err(ClaimError::State(PageState::Busy)));
         ledger.settle(claim, PageState::Guest);
         assert_eq!(ledger.state(GuestAddress(0x1000)), PageState::Guest);
@@ -372,7 +424,7 @@ mod tests {
     fn own_pages_cannot_be_claimed_in_either_size() {
         let ledger = ledger();
         for size in [PageSize::Small, PageSize::Large] {
-            let refused = ledger.claim(GuestAddress(4 << 20), size, PageState::Unvalidated);
+            let refused = ledger.claim(GuestAddress(4 << 20), size, FREE);
             assert_eq!(refused, Err(ClaimError::State(PageState::Own)));
         }
     }
@@ -380,9 +432,9 @@ mod tests {
     #[test]
     fn a_large_page_with_mixed_states_is_told_apart_from_a_foreign_one() {
         let ledger = ledger();
-        let claim = ledger.claim(GuestAddress(0x3000), PageSize::Small, PageState::Unvalidated).unwrap();
+        let claim = ledger.claim(GuestAddress(0x3000), PageSize::Small, FREE).unwrap();
         ledger.settle(claim, PageState::Guest);
-        let large = |ledger: &Ledger| ledger.claim(GuestAddress(0), PageSize::Large, PageState::Unvalidated);
+        let large = |ledger: &Ledger| ledger.claim(GuestAddress(0), PageSize::Large, FREE);
         assert_eq!(large(&ledger), Err(ClaimError::Mixed));
         ledger.change_role(GuestPage(0x3000), PageState::Vmsa);
         assert_eq!(large(&ledger), Err(ClaimError::State(PageState::Vmsa)));
@@ -391,22 +443,28 @@ mod tests {
     #[test]
     fn addresses_outside_of_memory_are_absent() {
         let ledger = ledger();
-        for address in [16 << 20, 1 << 40, 1 << 52, u64::MAX] {
+        for address in [(10 << 20) + 0x1000, 12 << 20, 16 << 20, 1 << 40, 1 << 52, u64::MAX] {
             assert_eq!(ledger.state(GuestAddress(address)), PageState::Absent);
-            let claim = ledger.claim(GuestAddress(address & !0xfff), PageSize::Small, PageState::Unvalidated);
+            let claim = ledger.claim(GuestAddress(address & !0xfff), PageSize::Small, FREE);
             assert_eq!(claim, Err(ClaimError::State(PageState::Absent)));
+        }
+        for large in [12 << 20, 14 << 20, 16 << 20] {
+            let claim = ledger.claim(GuestAddress(large), PageSize::Large, FREE);
+            assert_eq!(claim, Err(ClaimError::State(PageState::Absent)), "{large:#x}");
         }
     }
 
     #[test]
-    fn a_chunk_that_becomes_uniform_again_gives_its_memory_back() {
+    fn a_large_page_that_is_memory_in_part_is_no_large_page() {
         let ledger = ledger();
-        for page in 0..512 {
-            let claim =
-                ledger.claim(GuestAddress(page << 12), PageSize::Small, PageState::Unvalidated).unwrap();
-            ledger.settle(claim, PageState::Guest);
-        }
-        let chunk = &ledger.chunks.lock()[0];
-        assert!(chunk.split.is_none() && chunk.state == PageState::Guest);
+        let claim = ledger.claim(GuestAddress(10 << 20), PageSize::Large, FREE);
+        assert_eq!(claim, Err(ClaimError::State(PageState::Absent)));
+        assert!(ledger.claim(GuestAddress(10 << 20), PageSize::Small, FREE).is_ok());
+        assert!(ledger.claim(GuestAddress(8 << 20), PageSize::Large, FREE).is_ok());
+    }
+
+    #[test]
+    fn a_terabyte_needs_128_mib() {
+        assert_eq!(Ledger::words(1 << 40).unwrap() * size_of::<u64>(), 128 << 20);
     }
 }

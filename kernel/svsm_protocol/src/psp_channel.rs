@@ -6,10 +6,11 @@
 //! channel for the VM's life. Source: AMD 56860, "guest messages"; AMD 56421, "SNP guest request".
 
 use crate::failure::Refusal;
-use crate::machine::Machine;
+use crate::ledger::OutOfMemory;
+use crate::machine::{Machine, MessagePage};
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 use snp_abi::address::PAGE_LENGTH;
 use snp_abi::ghcb::guest_request::{GuestRequestOutcome, HostError};
 use snp_abi::guest_message::{
@@ -20,11 +21,8 @@ use snp_abi::report::AttestationReport;
 use snp_abi::rmp::Vmpl;
 use snp_abi::secrets::VMPCK_BYTES;
 use spin::Mutex;
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use zeroize::{Zeroize, Zeroizing};
-
-/// A page with a sealed message.
-pub type MessagePage = [u8; PAGE_LENGTH];
 
 /// Pages that the firmware offers the host for certificates; AMD's three certificates fill less than two.
 pub const CERTIFICATE_PAGES: usize = 8;
@@ -42,29 +40,30 @@ pub struct PspChannel {
 }
 
 enum State {
-    Open(Box<Open>),
+    /// The only element.
+    Open(Vec<Open>),
     /// No key: there never was one, or it was given up.
     Closed,
 }
 
-/// No `Debug`: it holds the key.
+/// No `Debug`: it holds the key. It lies in one place of the heap from the start, so that no guest's call has to find room, and the
+/// key is never moved.
 struct Open {
     key: Zeroizing<[u8; VMPCK_BYTES]>,
     /// Messages counted so far, requests and responses.
     count: u64,
-    pending: Option<Pending>,
-}
-
-/// A sealed request without an answer yet.
-struct Pending {
-    request: ReportRequest,
-    page: Box<MessagePage>,
+    /// The request that is sealed in `message`, and has no answer yet.
+    pending: Option<ReportRequest>,
+    message: MessagePage,
+    response: MessagePage,
+    /// The last report.
+    report: AttestationReport,
 }
 
 /// What became of a message.
 enum Delivery {
     /// It was answered.
-    Answered(Box<AttestationReport>),
+    Answered,
     /// It was answered with a status.
     Refused,
     /// The host does not pass it on now.
@@ -76,10 +75,25 @@ enum Delivery {
 }
 
 impl PspChannel {
-    /// The channel with VMPCK0; the caller forgets the key.
-    pub fn new(key: [u8; VMPCK_BYTES]) -> Self {
-        let open = Open { key: Zeroizing::new(key), count: 0, pending: None };
-        Self { state: Mutex::new(State::Open(Box::new(open))) }
+    /// The channel with VMPCK0, which is moved out of `key`: zeros are left there.
+    ///
+    /// # Errors
+    /// If there is no memory for its messages.
+    pub fn new(key: &mut [u8; VMPCK_BYTES]) -> Result<Self, OutOfMemory> {
+        let mut place = Vec::new();
+        place.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
+        place.push(Open {
+            key: Zeroizing::new([0; VMPCK_BYTES]),
+            count: 0,
+            pending: None,
+            message: [0; PAGE_LENGTH],
+            response: [0; PAGE_LENGTH],
+            report: AttestationReport::new_zeroed(),
+        });
+        let open = place.first_mut().ok_or(OutOfMemory)?;
+        open.key.copy_from_slice(key);
+        key.zeroize();
+        Ok(Self { state: Mutex::new(State::Open(place)) })
     }
 
     /// No channel.
@@ -96,13 +110,14 @@ impl PspChannel {
         machine: &mut dyn Machine,
         report_data: [u8; 64],
         certificates: Option<&mut [u8]>,
-    ) -> Result<Box<AttestationReport>, Refusal> {
+    ) -> Result<AttestationReport, Refusal> {
         let mut state = self.state.try_lock().ok_or(Refusal::Busy)?;
-        let State::Open(open) = &mut *state else { return Err(Refusal::InvalidRequest) };
+        let State::Open(place) = &mut *state else { return Err(Refusal::InvalidRequest) };
+        let open = place.first_mut().ok_or(Refusal::InvalidRequest)?;
         let request = ReportRequest::new(report_data, Vmpl::Vmpl0);
         let unfinished = open.finish_other(machine, &request);
         match unfinished.unwrap_or_else(|| open.send(machine, &request, certificates)) {
-            Delivery::Answered(report) => Ok(report),
+            Delivery::Answered => Ok(open.report.clone()),
             Delivery::Busy => Err(Refusal::Busy),
             Delivery::Refused | Delivery::NotTaken => Err(Refusal::InvalidRequest),
             Delivery::Broken => {
@@ -119,9 +134,9 @@ impl Open {
     /// use to anybody; a caller that comes back with the same request gets it from [`Self::send`]. Returns what stands in
     /// the way of the next message, if anything does.
     fn finish_other(&mut self, machine: &mut dyn Machine, request: &ReportRequest) -> Option<Delivery> {
-        self.pending.as_ref().filter(|pending| pending.request != *request)?;
+        self.pending.as_ref().filter(|pending| *pending != request)?;
         match self.deliver(machine, None) {
-            Delivery::Answered(_) | Delivery::Refused => None,
+            Delivery::Answered | Delivery::Refused => None,
             unfinished => Some(unfinished),
         }
     }
@@ -133,21 +148,24 @@ impl Open {
         certificates: Option<&mut [u8]>,
     ) -> Delivery {
         if self.pending.is_none() {
-            let Some(page) = self.seal(request) else { return Delivery::Broken };
-            self.pending = Some(Pending { request: request.clone(), page });
+            if self.seal(request).is_none() {
+                return Delivery::Broken;
+            }
+            self.pending = Some(request.clone());
         }
         self.deliver(machine, certificates)
     }
 
     /// Sends the pending message a few times.
     fn deliver(&mut self, machine: &mut dyn Machine, mut certificates: Option<&mut [u8]>) -> Delivery {
-        let mut response = Box::new([0; PAGE_LENGTH]);
         for _ in 0..TRIES {
-            let Some(pending) = &self.pending else { return Delivery::NotTaken };
+            if self.pending.is_none() {
+                return Delivery::NotTaken;
+            }
             let offered = certificates.as_deref_mut();
-            match machine.guest_request(&pending.page, &mut response, offered) {
+            match machine.guest_request(&self.message, &mut self.response, offered) {
                 Some(GuestRequestOutcome::Answered) => {
-                    let opened = self.open(&mut response);
+                    let opened = self.open();
                     self.pending = None;
                     return opened;
                 }
@@ -171,8 +189,8 @@ impl Open {
         Aes256Gcm::new(&Key::<Aes256Gcm>::from(*self.key))
     }
 
-    /// Seals a request with the next sequence number; none if there is no such number any more.
-    fn seal(&self, request: &ReportRequest) -> Option<Box<MessagePage>> {
+    /// Seals a request with the next sequence number in `message`; none if there is no such number any more.
+    fn seal(&mut self, request: &ReportRequest) -> Option<()> {
         if self.count > LAST_REQUEST {
             return None;
         }
@@ -183,29 +201,31 @@ impl Open {
         };
         let payload = request.as_bytes();
         let mut header = MessageHeader::new(message, payload.len())?;
-        let mut page = Box::new([0; PAGE_LENGTH]);
-        let (head, body) = page.split_at_mut_checked(HEADER_BYTES)?;
+        let cipher = self.cipher();
+        self.message.fill(0);
+        let (head, body) = self.message.split_at_mut_checked(HEADER_BYTES)?;
         let place = body.get_mut(..payload.len())?;
         place.copy_from_slice(payload);
         let nonce = Nonce::from(header.nonce());
-        let tag = self.cipher().encrypt_inout_detached(&nonce, header.authenticated(), place.into()).ok()?;
+        let tag = cipher.encrypt_inout_detached(&nonce, header.authenticated(), place.into()).ok()?;
         header.tag.get_mut(..TAG_BYTES)?.copy_from_slice(&tag);
         head.copy_from_slice(header.as_bytes());
-        Some(page)
+        Some(())
     }
 
-    /// Opens a response, which is a private copy; afterwards it is counted.
-    fn open(&mut self, page: &mut MessagePage) -> Delivery {
-        let payload = self.payload(page);
-        let answer = payload.and_then(parse);
+    /// Opens the response, which is a private copy; afterwards it is counted.
+    fn open(&mut self) -> Delivery {
+        let opened = self.read_response();
         // Refused or not, the numbers of this exchange are used up.
         self.count = self.count.saturating_add(2);
-        page.zeroize();
-        answer.unwrap_or(Delivery::Broken)
+        self.response.zeroize();
+        opened.unwrap_or(Delivery::Broken)
     }
 
-    fn payload<'a>(&self, page: &'a mut MessagePage) -> Option<&'a [u8]> {
-        let (head, body) = page.split_at_mut_checked(HEADER_BYTES)?;
+    /// Decrypts the response and reads it; none if it is malformed.
+    fn read_response(&mut self) -> Option<Delivery> {
+        let cipher = self.cipher();
+        let (head, body) = self.response.split_at_mut_checked(HEADER_BYTES)?;
         let header = MessageHeader::read_from_bytes(head).ok()?;
         let expected = ExpectedMessage {
             message_type: MessageType::ReportResponse,
@@ -215,19 +235,14 @@ impl Open {
         let payload = body.get_mut(..header.check(expected).ok()?)?;
         let tag: [u8; TAG_BYTES] = *header.tag.first_chunk()?;
         let nonce = Nonce::from(header.nonce());
-        let cipher = self.cipher();
         let place = (&mut *payload).into();
         cipher.decrypt_inout_detached(&nonce, header.authenticated(), place, &Tag::from(tag)).ok()?;
-        Some(payload)
+        let (answer, report) = ReportResponseHeader::read_from_prefix(payload).ok()?;
+        if answer.status != MessageStatus::Success.to_wire() {
+            return Some(Delivery::Refused);
+        }
+        let report = report.get(..usize::try_from(answer.report_size).ok()?)?;
+        self.report = AttestationReport::parse(report).ok()?;
+        Some(Delivery::Answered)
     }
-}
-
-/// Reads the payload of a response; none if it is malformed.
-fn parse(payload: &[u8]) -> Option<Delivery> {
-    let (header, report) = ReportResponseHeader::read_from_prefix(payload).ok()?;
-    if header.status != MessageStatus::Success.to_wire() {
-        return Some(Delivery::Refused);
-    }
-    let report = report.get(..usize::try_from(header.report_size).ok()?)?;
-    Some(Delivery::Answered(Box::new(AttestationReport::parse(report).ok()?)))
 }

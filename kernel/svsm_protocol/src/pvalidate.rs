@@ -1,13 +1,12 @@
 //! PVALIDATE: a list of pages that the guest wants to own, or to give back. Source: AMD 58019, chapter 6.
 //!
-//! A page that the guest gets is validated, zeroed, granted: in this order, because the host may have put any old
-//! page of the VM there. A page that the guest gives back is first taken from it, then rescinded; it
-//! counts as given back when every vCPU's translations are flushed.
+//! How one page changes hands is in [`crate::grant`].
 
-use crate::failure::{Failure, Fatal, Refusal};
-use crate::ledger::{Claim, ClaimError, GuestAddress, Ledger, PageState};
-use crate::machine::{GuestAccess, Machine, Validation};
-use crate::serve::Request;
+use crate::failure::{Failure, Refusal};
+use crate::grant::{self, GRANTABLE, RESCINDABLE};
+use crate::guest_call::{GuestCall, Operands, Registers, ServedCall};
+use crate::ledger::{Claim, ClaimError, GuestAddress, PageState};
+use core::mem::offset_of;
 use snp_abi::address::{PAGE_LENGTH, page_offset};
 use snp_abi::rmp::RmpStatus;
 use snp_abi::svsm::core_protocol::{PvalidateEntry, PvalidateHeader};
@@ -46,17 +45,42 @@ impl List {
     }
 }
 
-/// PVALIDATE: RCX is the address of the list.
-pub fn pvalidate(request: &mut Request<'_>) -> Result<(), Failure> {
-    let mut list = read_list(request)?;
-    let outcome = work(request, &mut list);
-    finish_rescinded(request, &mut list);
-    write_next(request, &list)?;
-    outcome
+/// PVALIDATE: works through a list of pages.
+pub(crate) struct Pvalidate;
+
+/// RCX: the address of the list.
+pub(crate) struct ListPlace {
+    address: u64,
+    /// Bytes up to the end of the page.
+    room: usize,
+}
+
+impl Operands for ListPlace {
+    fn decode(registers: &Registers) -> Result<Self, Refusal> {
+        let address = registers.rcx;
+        let room = PAGE_LENGTH.saturating_sub(page_offset(address));
+        if !address.is_multiple_of(8) || room < HEADER_BYTES {
+            return Err(Refusal::InvalidParameter);
+        }
+        Ok(Self { address, room })
+    }
+}
+
+impl ServedCall for Pvalidate {
+    type Operands = ListPlace;
+    type Results = ();
+
+    fn serve(call: &mut GuestCall<'_>, place: ListPlace, (): &mut ()) -> Result<(), Failure> {
+        let mut list = read_list(call, &place)?;
+        let outcome = work(call, &mut list);
+        finish_rescinded(call, &mut list);
+        write_next(call, &list);
+        outcome
+    }
 }
 
 /// Works through the list; `list.next` is the first entry that is not done.
-fn work(request: &mut Request<'_>, list: &mut List) -> Result<(), Failure> {
+fn work(call: &mut GuestCall<'_>, list: &mut List) -> Result<(), Failure> {
     let mut pages = 0u64;
     while list.next < list.count {
         let word = list.entries.get(list.next).copied().unwrap_or_default();
@@ -67,11 +91,11 @@ fn work(request: &mut Request<'_>, list: &mut List) -> Result<(), Failure> {
         if pages > MOST_PAGES {
             return Err(Refusal::Incomplete.into());
         }
-        let mut changed = carry_out(request, entry, list);
+        let mut changed = carry_out(call, entry, list);
         if matches!(changed, Err(Failure::Refusal(Refusal::Busy))) && list.has_rescinded() {
             // The page may be one that this list rescinded a moment ago.
-            finish_rescinded(request, list);
-            changed = carry_out(request, entry, list);
+            finish_rescinded(call, list);
+            changed = carry_out(call, entry, list);
         }
         match changed {
             Ok(()) => {}
@@ -83,70 +107,25 @@ fn work(request: &mut Request<'_>, list: &mut List) -> Result<(), Failure> {
     Ok(())
 }
 
-fn carry_out(request: &mut Request<'_>, entry: PvalidateEntry, list: &mut List) -> Result<(), Failure> {
-    if entry.validate {
-        return validate(request, entry);
-    }
-    rescind(request, entry)?;
-    list.mark_rescinded();
-    Ok(())
+fn carry_out(call: &mut GuestCall<'_>, entry: PvalidateEntry, list: &mut List) -> Result<(), Failure> {
+    let ledger = &call.svsm.ledger;
+    let done = if entry.validate {
+        let claim = claim(call, entry, GRANTABLE, PageState::Guest)?;
+        grant::grant(ledger, call.machine, claim, &[], PageState::Guest)
+    } else {
+        let claim = claim(call, entry, RESCINDABLE, PageState::Unvalidated)?;
+        grant::rescind(ledger, call.machine, claim).map(|()| list.mark_rescinded())
+    };
+    done.map_err(|error| error.failure())
 }
 
-fn read_list(request: &mut Request<'_>) -> Result<List, Refusal> {
-    let place = GuestAddress(request.arguments.rcx);
-    let offset = page_offset(place.0);
-    let room = PAGE_LENGTH.saturating_sub(offset);
-    if !place.0.is_multiple_of(8) || room < HEADER_BYTES {
-        return Err(Refusal::InvalidParameter);
-    }
-    let machine = &mut *request.machine;
-    let mut entries = [0u64; MOST_ENTRIES];
-    let header = request.svsm.ledger.with_guest_page(place, |page| {
-        let mut header = PvalidateHeader::new_zeroed();
-        machine.read(page, offset, header.as_mut_bytes());
-        let fits = room.saturating_sub(HEADER_BYTES) / ENTRY_BYTES;
-        let (count, next) = (usize::from(header.entries), usize::from(header.next));
-        if count == 0 || next >= count || count > fits {
-            return Err(Refusal::InvalidParameter);
-        }
-        // Only the entries that are left are read; the guest's memory is not looked at again.
-        let wanted = entries.get_mut(next..count).ok_or(Refusal::InvalidParameter)?;
-        let start = HEADER_BYTES.saturating_add(next.saturating_mul(ENTRY_BYTES));
-        machine.read(page, offset.saturating_add(start), wanted.as_mut_bytes());
-        Ok(header)
-    })??;
-    let rescinded = [0; MOST_ENTRIES.div_ceil(64)];
-    Ok(List { place, next: header.next.into(), entries, count: header.entries.into(), rescinded })
-}
-
-/// Flushes all vCPUs' translations once for many pages; only then the pages count as given back.
-fn finish_rescinded(request: &mut Request<'_>, list: &mut List) {
-    if !list.has_rescinded() {
-        return;
-    }
-    request.machine.flush_translations();
-    for (_, word) in list.entries.iter().enumerate().filter(|(index, _)| list.is_rescinded(*index)) {
-        if let Ok(entry) = PvalidateEntry::decode(*word) {
-            request.svsm.ledger.release(GuestAddress(entry.address), entry.size);
-        }
-    }
-    list.rescinded.fill(0);
-}
-
-fn write_next(request: &mut Request<'_>, list: &List) -> Result<(), Failure> {
-    let offset = page_offset(list.place.0);
-    let at = offset.saturating_add(core::mem::offset_of!(PvalidateHeader, next));
-    let next = u16::try_from(list.next).unwrap_or(u16::MAX);
-    let machine = &mut *request.machine;
-    // The page may have been rescinded by the list itself: then there is nobody to tell.
-    let _ =
-        request.svsm.ledger.with_guest_page(list.place, |page| machine.write(page, at, &next.to_le_bytes()));
-    Ok(())
-}
-
-fn claim(request: &Request<'_>, entry: PvalidateEntry, from: PageState) -> Result<Claim, Refusal> {
-    let already = if entry.validate { PageState::Guest } else { PageState::Unvalidated };
-    request.svsm.ledger.claim(GuestAddress(entry.address), entry.size, from).map_err(|error| match error {
+fn claim(
+    call: &GuestCall<'_>,
+    entry: PvalidateEntry,
+    from: &[PageState],
+    already: PageState,
+) -> Result<Claim, Refusal> {
+    call.svsm.ledger.claim(GuestAddress(entry.address), entry.size, from).map_err(|error| match error {
         ClaimError::State(state) if state == already => Refusal::NoChange,
         // The guest goes on with small pages, as it does when the RMP says so.
         ClaimError::Mixed => Refusal::Pvalidate(RmpStatus::FailSizeMismatch),
@@ -154,53 +133,49 @@ fn claim(request: &Request<'_>, entry: PvalidateEntry, from: PageState) -> Resul
     })
 }
 
-fn validate(request: &mut Request<'_>, entry: PvalidateEntry) -> Result<(), Failure> {
-    let claim = claim(request, entry, PageState::Unvalidated)?;
-    let (page, size) = (claim.page(), claim.size());
-    match request.machine.pvalidate(page, size, true)? {
-        Validation::Changed => {}
-        Validation::Unchanged => return Err(Fatal::DoubleMapping.into()),
-        Validation::SizeMismatch => {
-            request.svsm.ledger.settle(claim, PageState::Unvalidated);
-            return Err(Refusal::Pvalidate(RmpStatus::FailSizeMismatch).into());
+fn read_list(call: &mut GuestCall<'_>, operands: &ListPlace) -> Result<List, Refusal> {
+    let place = GuestAddress(operands.address);
+    let offset = page_offset(place.0);
+    let machine = &mut *call.machine;
+    let mut entries = [0u64; MOST_ENTRIES];
+    let header = call.svsm.ledger.with_guest_page(place, |page| {
+        let mut header = PvalidateHeader::new_zeroed();
+        machine.read(page, offset, header.as_mut_bytes())?;
+        let fits = operands.room.saturating_sub(HEADER_BYTES) / ENTRY_BYTES;
+        let (count, next) = (usize::from(header.entries), usize::from(header.next));
+        if count == 0 || next >= count || count > fits {
+            return Err(Refusal::InvalidParameter);
+        }
+        // Only the entries that are left are read; the guest's memory is not looked at again.
+        let wanted = entries.get_mut(next..count).ok_or(Refusal::InvalidParameter)?;
+        let start = HEADER_BYTES.saturating_add(next.saturating_mul(ENTRY_BYTES));
+        machine.read(page, offset.saturating_add(start), wanted.as_mut_bytes())?;
+        Ok(header)
+    })??;
+    let rescinded = [0; MOST_ENTRIES.div_ceil(64)];
+    Ok(List { place, next: header.next.into(), entries, count: header.entries.into(), rescinded })
+}
+
+/// Flushes all vCPUs' translations once for many pages; only then the pages count as given back.
+fn finish_rescinded(call: &mut GuestCall<'_>, list: &mut List) {
+    if !list.has_rescinded() {
+        return;
+    }
+    call.machine.flush_translations();
+    for (_, word) in list.entries.iter().enumerate().filter(|(index, _)| list.is_rescinded(*index)) {
+        if let Ok(entry) = PvalidateEntry::decode(*word) {
+            call.svsm.ledger.release(GuestAddress(entry.address), entry.size);
         }
     }
-    zero(request.machine, &claim);
-    request.machine.set_access(page, size, GuestAccess::Full)?;
-    request.svsm.ledger.settle(claim, PageState::Guest);
-    Ok(())
+    list.rescinded.fill(0);
 }
 
-fn zero(machine: &mut dyn Machine, claim: &Claim) {
-    machine.zero(claim.page(), claim.size());
-}
-
-/// Takes a page from the guest; it stays claimed until [`finish_rescinded`] has flushed the translations.
-fn rescind(request: &mut Request<'_>, entry: PvalidateEntry) -> Result<(), Failure> {
-    let claim = claim(request, entry, PageState::Guest)?;
-    if rescind_claimed(&request.svsm.ledger, request.machine, claim)? {
-        Ok(())
-    } else {
-        Err(Refusal::Pvalidate(RmpStatus::FailSizeMismatch).into())
-    }
-}
-
-/// Takes a page from the guest that it has, and rescinds it; it stays claimed until translations were flushed. `false` if the RMP
-/// holds a large page as small ones: the guest has it as before, then.
-pub(crate) fn rescind_claimed(
-    ledger: &Ledger,
-    machine: &mut dyn Machine,
-    claim: Claim,
-) -> Result<bool, Fatal> {
-    let (page, size) = (claim.page(), claim.size());
-    machine.set_access(page, size, GuestAccess::None)?;
-    match machine.pvalidate(page, size, false)? {
-        Validation::Changed => Ok(true),
-        Validation::Unchanged => Err(Fatal::DoubleMapping),
-        Validation::SizeMismatch => {
-            machine.set_access(page, size, GuestAccess::Full)?;
-            ledger.settle(claim, PageState::Guest);
-            Ok(false)
-        }
-    }
+/// Tells the guest how far the list came. The page may have been rescinded by the list itself, or be lost: then there is nobody
+/// to tell.
+fn write_next(call: &mut GuestCall<'_>, list: &List) {
+    let offset = page_offset(list.place.0).saturating_add(offset_of!(PvalidateHeader, next));
+    let next = u16::try_from(list.next).unwrap_or(u16::MAX).to_le_bytes();
+    let machine = &mut *call.machine;
+    let told = call.svsm.ledger.with_guest_page(list.place, |page| machine.write(page, offset, &next));
+    let (Ok(_) | Err(_)) = told;
 }

@@ -3,12 +3,13 @@
 //! Whoever asks for it, the guest or the host alone, what comes out is a guest that VMPL0 has loaded and measured anew: nothing
 //! of the last one runs, and nothing that it left in memory is there any more when the next one gets the memory.
 
-use crate::core_calls::free_vcpu;
-use crate::failure::{Failure, Fatal};
-use crate::ledger::{GuestAddress, PageState};
+use crate::failure::{Failure, Fatal, Refusal};
+use crate::grant::{self, NotDone, RESCINDABLE};
+use crate::guest_vcpus::VcpuContext;
+use crate::ledger::{GuestAddress, PageState, Stopped};
 use crate::machine::Machine;
-use crate::pvalidate::rescind_claimed;
-use crate::serve::Svsm;
+use crate::svsm::Svsm;
+use crate::vcpu_calls::free_vcpu;
 use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PageSize};
 
 /// Why a guest cannot be reset.
@@ -16,8 +17,12 @@ use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PageSize};
 pub enum ResetError {
     /// One of its vCPUs runs: the host has not stopped it.
     Running,
-    /// A page is in a state that no stopped guest leaves behind, or the ledger has no memory to note a change.
+    /// A page is in a state that no stopped guest leaves behind.
     Ledger(PageState),
+    /// The guest gave this page to the host without rescinding it: nobody can say what it holds, and it cannot be validated anew.
+    Lost(u64),
+    /// The entry of this page was in use for longer than any processor works on one.
+    InUse(u64),
     /// Host or processor broke the contract.
     Fatal(Fatal),
 }
@@ -28,30 +33,41 @@ impl From<Fatal> for ResetError {
     }
 }
 
+/// How often an entry that is in use is tried. Who stops a guest has nobody to tell to ask again, and who works on an entry needs
+/// it for a few instructions only.
+const TRIES: usize = 10_000;
+
 impl Svsm {
     /// The first step: waits for the calls that are served, and takes every vCPU from the guest. No call is served from here on.
     ///
     /// # Errors
     /// If a vCPU still runs the guest.
-    pub fn stop_guest(&self, machine: &mut dyn Machine) -> Result<(), ResetError> {
-        self.registry.close();
-        let stopped = self.registry.remove_all(|context| {
-            free_vcpu(&self.ledger, machine, context)?;
+    pub fn stop_guest(&self, machine: &mut dyn Machine) -> Result<Stopped, ResetError> {
+        self.vcpus.close();
+        let stopped = self.vcpus.remove_all(|context| {
+            self.free_soon(machine, context)?;
             // Two VMSAs of a vCPU may share it; it is nobody's calling area in the end.
             self.ledger.change_role(context.calling_area, PageState::Guest);
             Ok(())
         });
-        stopped.map_err(|failure| match failure {
-            Failure::Refusal(_) => ResetError::Running,
-            Failure::Fatal(fatal) => ResetError::Fatal(fatal),
-        })
+        match stopped {
+            Ok(()) => Ok(Stopped::guest_was_stopped()),
+            Err(Failure::Refusal(_)) => Err(ResetError::Running),
+            Err(Failure::Fatal(fatal)) => Err(ResetError::Fatal(fatal)),
+        }
+    }
+
+    fn free_soon(&self, machine: &mut dyn Machine, context: &VcpuContext) -> Result<(), Failure> {
+        let busy = Err(Refusal::Busy.into());
+        let mut freed = (0..TRIES).map(|_| free_vcpu(&self.ledger, machine, context));
+        freed.find(|freed| *freed != busy).unwrap_or(busy)
     }
 
     /// The second step: all memory of the guest is private again, and not validated, as it was before the guest was first started.
     ///
     /// # Errors
     /// If a page cannot be taken back; the firmware must not go on then.
-    pub fn retake_memory(&self, machine: &mut dyn Machine) -> Result<(), ResetError> {
+    pub fn retake_memory(&self, _: &Stopped, machine: &mut dyn Machine) -> Result<(), ResetError> {
         self.on_all_pages(|address, size| self.rescind(machine, address, size))?;
         // Nobody runs who could use an old translation, but the next guest will run on the same processors.
         machine.flush_translations();
@@ -59,11 +75,6 @@ impl Svsm {
             self.take_back(machine, address, size)?;
             Ok(true)
         })
-    }
-
-    /// The last step, when the new guest's first vCPU is known: calls are served again.
-    pub fn admit_guest(&self) {
-        self.registry.open();
     }
 
     /// Runs `each` on large pages where their state is one, and on small pages otherwise, or where it says `false` of a large one.
@@ -87,7 +98,7 @@ impl Svsm {
         Ok(())
     }
 
-    /// Takes a page from the guest if it has it, as [`rescind_claimed`] does.
+    /// Takes a page from the guest if it has it; `false` if a large page has to be taken piece by piece.
     fn rescind(
         &self,
         machine: &mut dyn Machine,
@@ -96,12 +107,21 @@ impl Svsm {
     ) -> Result<bool, ResetError> {
         match self.ledger.state(address) {
             PageState::Absent | PageState::Own | PageState::Unvalidated => return Ok(true),
-            PageState::Guest => {}
+            PageState::Guest | PageState::Held => {}
             state => return Err(ResetError::Ledger(state)),
         }
-        let claim = self.ledger.claim(address, size, PageState::Guest);
-        let claim = claim.map_err(|_| ResetError::Ledger(PageState::Guest))?;
-        Ok(rescind_claimed(&self.ledger, machine, claim)?)
+        for _ in 0..TRIES {
+            let claim = self.ledger.claim(address, size, RESCINDABLE);
+            let claim = claim.map_err(|_| ResetError::Ledger(PageState::Guest))?;
+            match grant::rescind(&self.ledger, machine, claim) {
+                Ok(()) => return Ok(true),
+                Err(NotDone::SizeMismatch) => return Ok(false),
+                Err(NotDone::Lost) => return Err(ResetError::Lost(address.0)),
+                Err(NotDone::Fatal(fatal)) => return Err(fatal.into()),
+                Err(NotDone::InUse) => core::hint::spin_loop(),
+            }
+        }
+        Err(ResetError::InUse(address.0))
     }
 
     /// Ends the claim of a page that was taken from the guest; asks the host for one that the guest had not validated.
@@ -114,7 +134,7 @@ impl Svsm {
         match self.ledger.state(address) {
             PageState::Busy => self.ledger.release(address, size),
             PageState::Unvalidated => {
-                let claim = self.ledger.claim(address, size, PageState::Unvalidated);
+                let claim = self.ledger.claim(address, size, &[PageState::Unvalidated]);
                 let claim = claim.map_err(|_| ResetError::Ledger(PageState::Unvalidated))?;
                 machine.take_back(claim.page(), size);
                 self.ledger.settle(claim, PageState::Unvalidated);

@@ -1,7 +1,7 @@
 //! The design's invariants as checks: of the whole VM after a call, and of single operations while one runs.
 
 use crate::memory::Page;
-use crate::vm::{Answer, BOOT_VMSA, Call, END, GUEST, Host, LEDGER_END, REGION, REGION_END, Vm};
+use crate::vm::{Answer, BOOT_VMSA, Call, END, GUEST, Host, LEDGER_END, Place, REGION, REGION_END, Vm};
 use core::mem::offset_of;
 use model::Contents;
 use model::rmp::{Entry, State};
@@ -9,7 +9,7 @@ use snp_abi::address::{PAGE_BYTES, PageSize, page_of};
 use snp_abi::rmp::{Permissions, Vmpl};
 use snp_abi::svsm::core_protocol::PvalidateEntry;
 use snp_abi::vmsa::Vmsa;
-use svsm_protocol::{GuestAddress, PageState, Svsm, VcpuContext};
+use svsm_protocol::{GuestAddress, PageState, Svsm};
 
 fn pages(end: u64) -> impl Iterator<Item = u64> {
     (0..end).step_by(PAGE_BYTES as usize)
@@ -30,6 +30,9 @@ pub fn check(vm: &Vm) {
 /// The ledger and the RMP tell the same of a page.
 fn check_page(host: &Host, page: u64, state: PageState, entry: Option<Entry>) {
     assert_ne!(state, PageState::Busy, "{page:#x} stayed busy after the call");
+    if host.given_away.contains(&page) {
+        return;
+    }
     let Some(entry) = entry else {
         assert_eq!(state, PageState::Absent, "{page:#x} has no memory");
         return;
@@ -52,6 +55,8 @@ fn check_page(host: &Host, page: u64, state: PageState, entry: Option<Entry>) {
             assert_eq!((validated, had, vmsa), (true, Permissions::READ, true), "VMSA {page:#x}");
         }
         PageState::Own => check_own_page(page, &entry),
+        // Some of it may be granted; what counts is that it is nothing but the guest's own memory.
+        PageState::Held => assert_eq!((validated, vmsa), (true, false), "held {page:#x}"),
         PageState::Absent | PageState::Busy => panic!("{page:#x} is memory and {state:?}"),
     }
     let own_right = entry.permissions(Vmpl::Vmpl3);
@@ -118,13 +123,13 @@ impl Snapshot {
     }
 
     /// Asserts that a refused call left no trace, but for its answer and what a list had done before it was refused.
-    pub fn check_refused(mut self, vm: &Vm, place: VcpuContext, call: Call, answer: Answer) {
+    pub fn check_refused(mut self, vm: &Vm, place: Place, call: Call, answer: Answer) {
         // The attestation protocol answers with the sizes that it needs when it refuses.
         let registers = (answer.rcx, answer.rdx, answer.r8) == (call.rcx, call.rdx, call.r8);
         assert!(registers || call.rax >> 32 == 1, "registers changed: {call:x?} {answer:x?}");
         let done = if call.rax == 1 { self.done_entries(vm, call.rcx) } else { Vec::new() };
         let is_done = |page: u64| done.iter().any(|range| range.contains(&page));
-        let answered = [place.vmsa.address(), place.calling_area.address(), page_of(call.rcx)];
+        let answered = [place.vmsa, place.calling_area, page_of(call.rcx)];
         let host = vm.lock();
         for (number, page) in pages(END).enumerate().filter(|(_, page)| !is_done(*page)) {
             let state = vm.svsm.ledger.state(GuestAddress(page));
@@ -139,15 +144,15 @@ impl Snapshot {
     }
 
     /// The pages that hold the answer changed there only.
-    fn check_answered_pages(&self, vm: &Vm, place: VcpuContext, call: Call) {
+    fn check_answered_pages(&self, vm: &Vm, place: Place, call: Call) {
         let host = vm.lock();
-        let vmsa = place.vmsa.address();
+        let vmsa = place.vmsa;
         let written = [
             (vmsa + offset_of!(Vmsa, rax) as u64, 8),
-            (place.calling_area.address(), 1),
+            (place.calling_area, 1),
             (call.rcx.wrapping_add(2), if call.rax == 1 { 2 } else { 0 }),
         ];
-        for page in [vmsa, place.calling_area.address()] {
+        for page in [vmsa, place.calling_area] {
             let mut before = [0; PAGE_BYTES as usize];
             self.memory[(page / PAGE_BYTES) as usize].read(&mut before);
             let mut after = before;

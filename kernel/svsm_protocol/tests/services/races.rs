@@ -1,12 +1,12 @@
 //! Two vCPUs at once: another one calls between any two operations of a call, and vCPUs on threads of their own.
 
 use crate::pvalidate::{rescind, validate};
-use crate::vm::{BOOT_AREA, BOOT_VMSA, Call, GRANTED, Operation, Vm, context};
+use crate::vm::{BOOT_AREA, BOOT_VMSA, Call, GRANTED, Operation, Place, Vm, context};
 use crate::{invariants, sequences};
 use proptest::prelude::*;
 use snp_abi::svsm::ResultCode;
 use snp_abi::svsm::core_protocol::PVALIDATE_NO_CHANGE;
-use svsm_protocol::{GuestAddress, GuestPage, PageState, VcpuContext};
+use svsm_protocol::{GuestAddress, PageState};
 
 const FREE: u64 = GRANTED.end;
 const VMSA: u64 = GRANTED.start + 0x1000;
@@ -23,13 +23,13 @@ fn two_vcpus() -> Vm {
 
 /// Where the two vCPUs call from.
 struct Callers {
-    boot: VcpuContext,
-    other: VcpuContext,
+    boot: Place,
+    other: Place,
 }
 
-fn follow(place: &mut VcpuContext, call: Call, result: ResultCode) {
+fn follow(place: &mut Place, call: Call, result: ResultCode) {
     if call.rax == 0 && matches!(result, ResultCode::Success) {
-        place.calling_area = GuestPage::prepared_at_boot(call.rcx);
+        place.calling_area = call.rcx;
     }
 }
 
@@ -180,7 +180,7 @@ fn four_vcpus_that_call_at_once_keep_the_invariants() {
         for (vcpu, place) in places.iter().enumerate() {
             let vm = &vm;
             scope.spawn(move || {
-                let list = place.calling_area.address() + 8;
+                let list = place.calling_area + 8;
                 for round in 0..200u64 {
                     // All of them want the same few pages, and each goes through them in another order.
                     let free = FREE + (round * (vcpu as u64 + 1) % 8) * 0x1000;

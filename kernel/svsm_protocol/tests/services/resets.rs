@@ -16,16 +16,26 @@ use snp_abi::address::{PAGE_BYTES, PageSize};
 use snp_abi::ghcb::page_state::PageOperation;
 use snp_abi::rmp::Vmpl;
 use snp_abi::svsm::ResultCode;
-use svsm_protocol::{GuestAddress, PageState, ResetError, Served, Vcpu};
+use svsm_protocol::{GuestAddress, PageState, ResetError, Served, Stopped, Vcpu};
 
 const VMSA: u64 = GRANTED.start + 0x1000;
 const AREA: u64 = GRANTED.start + 0x2000;
 
 impl Vm {
-    fn reset(&self) -> Result<(), ResetError> {
+    fn reset(&self) -> Result<Stopped, ResetError> {
         let view = &mut View::new(self, 0);
-        self.svsm.stop_guest(view)?;
-        self.svsm.retake_memory(view)
+        let stopped = self.svsm.stop_guest(view)?;
+        self.svsm.retake_memory(&stopped, view)?;
+        Ok(stopped)
+    }
+
+    /// The next guest's first vCPU.
+    fn admit(&self, stopped: Stopped) {
+        let view = &mut View::new(self, 0);
+        let area = (BOOT_AREA, PageSize::Small);
+        self.svsm.provide(&stopped, view, area, &[], PageState::CallingArea).unwrap();
+        self.lock().lend_boot_vmsa();
+        self.svsm.admit_guest(stopped, Vcpu(0), BOOT_VMSA, BOOT_AREA).unwrap();
     }
 
     /// The guest gives a page to the host, after it was rescinded.
@@ -68,7 +78,7 @@ fn every_role_of_a_page_ends_with_the_guest() {
     assert_eq!(vm.pvalidate(&[validate(2 * MIB) | 1, rescind(GRANTED.start)]).0, ResultCode::Success);
     vm.share(GRANTED.start);
     vm.lock().touch_everything();
-    vm.reset().unwrap();
+    let _ = vm.reset().unwrap();
     assert_all_is_taken(&vm);
 }
 
@@ -78,10 +88,10 @@ fn no_call_is_served_until_the_next_guest_is_there() {
     vm.prepare_vmsa(VMSA);
     assert_eq!(vm.create(VMSA, AREA, 1), ResultCode::Success);
     vm.lock().memory.write(AREA, &[1]);
-    vm.reset().unwrap();
+    let stopped = vm.reset().unwrap();
     let served = vm.svsm.serve(&mut View::new(&vm, 1), Vcpu(1)).unwrap();
     assert_eq!(served, Served::Nothing);
-    vm.svsm.admit_guest();
+    vm.admit(stopped);
     let served = vm.svsm.serve(&mut View::new(&vm, 1), Vcpu(1)).unwrap();
     assert_eq!(served, Served::Nothing, "the last guest's call must not be the next one's");
 }
@@ -104,19 +114,22 @@ fn vm_that_runs() -> Vm {
 #[test]
 fn a_vcpu_that_still_runs_is_not_reset() {
     let vm = vm_that_runs();
-    assert_eq!(vm.reset(), Err(ResetError::Running));
+    assert!(matches!(vm.reset(), Err(ResetError::Running)));
     assert_eq!(vm.state(VMSA), PageState::Vmsa);
 }
 
 #[test]
 fn a_vcpu_that_is_still_there_is_not_served_during_a_reset() {
-    let vm = vm_that_runs();
-    vm.lock().memory.write(AREA, &[1]);
-    assert_eq!(vm.reset(), Err(ResetError::Running));
-    let serve = || vm.svsm.serve(&mut View::new(&vm, 1), Vcpu(1)).unwrap();
-    assert_eq!(serve(), Served::Nothing);
-    vm.svsm.admit_guest();
-    assert!(matches!(serve(), Served::Call { .. }), "nothing but the reset held the call back");
+    let calling = || {
+        let vm = vm_that_runs();
+        vm.lock().memory.write(AREA, &[1]);
+        vm
+    };
+    let serve = |vm: &Vm| vm.svsm.serve(&mut View::new(vm, 1), Vcpu(1)).unwrap();
+    let vm = calling();
+    assert!(matches!(vm.reset(), Err(ResetError::Running)));
+    assert_eq!(serve(&vm), Served::Nothing);
+    assert!(matches!(serve(&calling()), Served::Call { .. }), "nothing but the reset held the call back");
 }
 
 #[test]
@@ -137,7 +150,7 @@ fn a_reset_waits_for_the_call_that_another_vcpu_has_served() {
         let call = Call::core(1, AREA + 8);
         let answer = vm.call_during(1, context(VMSA, AREA), call, Some(&mut meanwhile)).unwrap();
         assert_eq!(answer.result, ResultCode::Success);
-        thread.expect("the call does something").join().unwrap().unwrap();
+        let _ = thread.expect("the call does something").join().unwrap().unwrap();
     });
     assert_all_is_taken(&vm);
 }
@@ -147,7 +160,7 @@ fn a_reset_that_forgets_to_flush_is_noticed() {
     let vm = Vm::new();
     vm.lock().touch_everything();
     vm.lock().fault = Some(Fault::Flush);
-    vm.reset().unwrap();
+    let _ = vm.reset().unwrap();
     let flushed = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| invariants::check(&vm)));
     assert!(flushed.is_err(), "the check passes without any flush");
 }
@@ -158,7 +171,7 @@ fn large_pages_that_the_rmp_holds_as_small_ones_are_taken_too() {
     assert_eq!(vm.pvalidate(&[validate(2 * MIB) | 1]).0, ResultCode::Success);
     // The host may split its entry whenever it wants.
     vm.lock().model.rmp.smash(2 * MIB);
-    vm.reset().unwrap();
+    let _ = vm.reset().unwrap();
     assert_all_is_taken(&vm);
 }
 
@@ -174,11 +187,9 @@ proptest! {
         for (who, plan) in calls {
             guest.call(&vm, who, &plan);
         }
-        vm.reset().unwrap();
+        let stopped = vm.reset().unwrap();
         assert_all_is_taken(&vm);
         // And the next guest can have it all.
-        vm.lock().log.clear();
-        let first = context(BOOT_VMSA, BOOT_AREA);
-        prop_assert!(vm.svsm.registry.add(0, first).is_ok());
+        vm.admit(stopped);
     }
 }

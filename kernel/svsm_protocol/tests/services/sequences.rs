@@ -1,12 +1,14 @@
 //! Random sequences of calls by several vCPUs, half sensible and half hostile; the invariants hold after each call.
 
-use crate::vm::{APIC_IDS, BOOT_AREA, BOOT_VMSA, Call, GRANTED, HOLE, LEDGER_END, MIB, REGION, Vm, context};
+use crate::vm::{
+    APIC_IDS, BOOT_AREA, BOOT_VMSA, Call, GRANTED, HOLE, LEDGER_END, MIB, Place, REGION, Vm, context,
+};
 use model::Contents;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use snp_abi::svsm::ResultCode;
-use svsm_protocol::{GuestAddress, PageState, VcpuContext};
+use svsm_protocol::{GuestAddress, PageState};
 
 /// A page that a call names: mostly one that it could have, sometimes one that it must not.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +90,7 @@ fn any_rax() -> impl Strategy<Value = u64> {
 /// What the guest knows: its vCPUs with their VMSAs and calling areas.
 pub struct Guest {
     /// vCPU number, VMSA and calling area; the first one is the boot vCPU's and stays.
-    pub places: Vec<(usize, VcpuContext)>,
+    pub places: Vec<(usize, Place)>,
 }
 
 impl Guest {
@@ -103,9 +105,9 @@ impl Guest {
             Target::Large(number) => 2 * MIB * (1 + 2 * number),
             Target::Known(index) => {
                 let (_, place) = self.places[index.index(self.places.len())];
-                if index.index(2) == 0 { place.vmsa.address() } else { place.calling_area.address() }
+                if index.index(2) == 0 { place.vmsa } else { place.calling_area }
             }
-            Target::Vmsa(index) => self.places[index.index(self.places.len())].1.vmsa.address(),
+            Target::Vmsa(index) => self.places[index.index(self.places.len())].1.vmsa,
             Target::Foreign(index) => *index.get(&FOREIGN),
             Target::Any(address) => address,
         }
@@ -148,16 +150,16 @@ impl Guest {
     pub fn call(&mut self, vm: &Vm, who: Index, plan: &Plan) -> ResultCode {
         let number = who.index(self.places.len());
         let (vcpu, place) = self.places[number];
-        let call = self.prepare(vm, plan, place.calling_area.address() + 8);
+        let call = self.prepare(vm, plan, place.calling_area + 8);
         let result = vm.call_from(vcpu, place, call).expect("nothing a guest does ends the firmware").result;
         if result == ResultCode::Success {
             match call.rax {
-                0 => self.places[number].1 = context(place.vmsa.address(), call.rcx),
+                0 => self.places[number].1 = context(place.vmsa, call.rcx),
                 2 => {
                     let vcpu = APIC_IDS.iter().position(|id| u64::from(*id) == call.r8).unwrap();
                     self.places.push((vcpu, context(call.rcx, call.rdx)));
                 }
-                3 => self.places.retain(|(_, place)| place.vmsa.address() != call.rcx),
+                3 => self.places.retain(|(_, place)| place.vmsa != call.rcx),
                 _ => {}
             }
         }

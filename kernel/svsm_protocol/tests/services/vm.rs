@@ -3,7 +3,7 @@
 use crate::invariants;
 use crate::memory::Memory;
 use core::mem::offset_of;
-use model::instructions::{Completion, Operand};
+use model::instructions::Operand;
 use model::machine::Actor;
 use model::rmp::{MemoryRange, State};
 use model::{Configuration, Contents};
@@ -13,10 +13,11 @@ use snp_abi::ghcb::page_state::PageOperation;
 use snp_abi::rmp::{Permissions, RmpAdjust, RmpStatus, Vmpl};
 use snp_abi::svsm::ResultCode;
 use snp_abi::vmsa::{SevFeatures, Vmsa, start::EFER_SVME};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use svsm_protocol::{
-    AccessChange, Fatal, GuestAccess, GuestPage, Ledger, Machine, MessagePage, PageState, PspChannel,
-    Registry, Served, Svsm, Validation, Vcpu, VcpuContext,
+    Fatal, GuestAccess, GuestPage, GuestVcpus, Ledger, Lost, Machine, MessagePage, PageState, PspChannel,
+    RmpError, Served, Stopped, Svsm, Validation, Vcpu,
 };
 
 pub const MIB: u64 = 1 << 20;
@@ -72,6 +73,18 @@ pub struct Host {
     pub log: Vec<Operation>,
     /// How often each page is validated now: 0 or 1.
     pub validations: Vec<i8>,
+    /// Pages that the guest gave to the host without rescinding them.
+    pub given_away: BTreeSet<u64>,
+    /// RMP instructions so far, and the numbers of those that find their entry in use.
+    pub rmp_instructions: u32,
+    pub contended: BTreeSet<u32>,
+}
+
+/// From where a vCPU calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub vmsa: u64,
+    pub calling_area: u64,
 }
 
 /// A VM.
@@ -129,13 +142,13 @@ impl Vm {
         for vcpu in &mut model.vcpus {
             vcpu.has_run = true;
         }
-        let ledger = Ledger::new(LEDGER_END).unwrap();
-        ledger.assign(0, END / PAGE_BYTES, PageState::Unvalidated).unwrap();
-        ledger.assign(HOLE.start, (HOLE.end - HOLE.start) / PAGE_BYTES, PageState::Absent).unwrap();
-        ledger.assign(REGION, (REGION_END - REGION) / PAGE_BYTES, PageState::Own).unwrap();
-        let registry = Registry::new(&APIC_IDS).unwrap();
-        let channel = PspChannel::new([0; 32]);
-        let svsm = Svsm { ledger, registry, guest_vmpl: GUEST.to_wire(), channel, vtpm: None };
+        let words = vec![0; Ledger::words(LEDGER_END).unwrap()];
+        let memory = [(0, HOLE.start), (HOLE.end, END)];
+        let (ledger, stopped) = Ledger::new(words.leak(), &memory).unwrap();
+        ledger.assign(&stopped, REGION, (REGION_END - REGION) / PAGE_BYTES, PageState::Own).unwrap();
+        let vcpus = GuestVcpus::new(&APIC_IDS).unwrap();
+        let channel = PspChannel::new(&mut [0; 32]).unwrap();
+        let svsm = Svsm { ledger, vcpus, guest_vmpl: GUEST.to_wire(), channel, vtpm: None };
         let state = Host {
             model,
             memory: Memory::new(END),
@@ -144,14 +157,17 @@ impl Vm {
             messages: Vec::new(),
             log: Vec::new(),
             validations: vec![0; (END / PAGE_BYTES) as usize],
+            given_away: BTreeSet::new(),
+            rmp_instructions: 0,
+            contended: BTreeSet::new(),
         };
         let vm = Self { svsm, state: Mutex::new(state) };
-        vm.populate();
+        vm.populate(stopped);
         invariants::check(&vm);
         vm
     }
 
-    fn populate(&self) {
+    fn populate(&self, stopped: Stopped) {
         let mut state = self.lock();
         for page in (REGION..REGION_END).step_by(PAGE_BYTES as usize) {
             state.model.launch_page(page, false);
@@ -164,14 +180,13 @@ impl Vm {
             state.validations[(page / PAGE_BYTES) as usize] = 1;
             state.grant(page, Permissions::READ_WRITE_EXECUTE, false);
         }
-        state.grant(BOOT_VMSA, Permissions::READ, true);
-        state.write_vmsa(BOOT_VMSA);
+        state.lend_boot_vmsa();
         drop(state);
         let ledger = &self.svsm.ledger;
-        ledger.assign(BOOT_AREA, 1, PageState::CallingArea).unwrap();
+        ledger.assign(&stopped, BOOT_AREA, 1, PageState::CallingArea).unwrap();
         let pages = (GRANTED.end - GRANTED.start) / PAGE_BYTES;
-        ledger.assign(GRANTED.start, pages, PageState::Guest).unwrap();
-        self.svsm.registry.add(0, context(BOOT_VMSA, BOOT_AREA)).unwrap();
+        ledger.assign(&stopped, GRANTED.start, pages, PageState::Guest).unwrap();
+        self.svsm.admit_guest(stopped, Vcpu(0), BOOT_VMSA, BOOT_AREA).unwrap();
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Host> {
@@ -179,7 +194,7 @@ impl Vm {
     }
 
     /// A call from the VMSA and calling area of a vCPU; afterwards the invariants are checked.
-    pub fn call_from(&self, vcpu: usize, place: VcpuContext, call: Call) -> Result<Answer, Fatal> {
+    pub fn call_from(&self, vcpu: usize, place: Place, call: Call) -> Result<Answer, Fatal> {
         let before = invariants::Snapshot::of(self);
         let answer = self.call_during(vcpu, place, call, None)?;
         invariants::check(self);
@@ -193,11 +208,11 @@ impl Vm {
     pub fn call_during<'a>(
         &'a self,
         vcpu: usize,
-        place: VcpuContext,
+        place: Place,
         call: Call,
         meanwhile: Option<Meanwhile<'a>>,
     ) -> Result<Answer, Fatal> {
-        let vmsa = place.vmsa.address();
+        let vmsa = place.vmsa;
         let at = |offset: usize| vmsa + offset as u64;
         {
             let mut state = self.lock();
@@ -206,7 +221,7 @@ impl Vm {
             memory.write_u64(at(offset_of!(Vmsa, rcx)), call.rcx);
             memory.write_u64(at(offset_of!(Vmsa, rdx)), call.rdx);
             memory.write_u64(at(offset_of!(Vmsa, r8)), call.r8);
-            memory.write(place.calling_area.address(), &[1]);
+            memory.write(place.calling_area, &[1]);
             memory.write_u64(at(offset_of!(Vmsa, guest_exit_code)), VMGEXIT);
         }
         let served = self.svsm.serve(&mut View { vm: self, vcpu, meanwhile }, Vcpu(vcpu))?;
@@ -269,6 +284,12 @@ impl Host {
         entry.state.set(State::VMSA, vmsa);
     }
 
+    /// Makes the first vCPU's VMSA one, in the firmware's memory.
+    pub fn lend_boot_vmsa(&mut self) {
+        self.grant(BOOT_VMSA, Permissions::READ, true);
+        self.write_vmsa(BOOT_VMSA);
+    }
+
     pub fn write_vmsa(&mut self, page: u64) {
         self.memory.zero(page, PAGE_BYTES);
         self.memory.write(page + offset_of!(Vmsa, vmpl) as u64, &[GUEST.to_wire()]);
@@ -287,18 +308,34 @@ impl Host {
         }
     }
 
-    fn adjust(&mut self, vcpu: usize, operand: Operand, adjust: RmpAdjust) -> Completion {
+    fn adjust(
+        &mut self,
+        vcpu: usize,
+        address: u64,
+        size: PageSize,
+        adjust: RmpAdjust,
+    ) -> Result<(), RmpError> {
+        if self.is_contended() {
+            return Err(RmpError::InUse);
+        }
+        if self.first_lost(address, size).is_some() {
+            // Hardware raises #VC, or the host has split the entry.
+            return Err(if size == PageSize::Large { RmpError::SizeMismatch } else { RmpError::Lost });
+        }
         let actor = Actor { vcpu, vmpl: Vmpl::Vmpl0 };
-        self.model.rmpadjust(actor, operand, adjust.encode(), &self.memory)
+        let operand = Operand { address, size, private: true };
+        match self.model.rmpadjust(actor, operand, adjust.encode(), &self.memory).status {
+            RmpStatus::Success => Ok(()),
+            RmpStatus::FailInUse => Err(RmpError::InUse),
+            RmpStatus::FailSizeMismatch => Err(RmpError::SizeMismatch),
+            status => Err(RmpError::Status(Some(status))),
+        }
     }
 }
 
 /// A VMSA and a calling area.
-pub fn context(vmsa: u64, calling_area: u64) -> VcpuContext {
-    VcpuContext {
-        vmsa: GuestPage::prepared_at_boot(vmsa),
-        calling_area: GuestPage::prepared_at_boot(calling_area),
-    }
+pub fn context(vmsa: u64, calling_area: u64) -> Place {
+    Place { vmsa, calling_area }
 }
 
 impl<'a> View<'a> {
@@ -318,19 +355,43 @@ impl<'a> View<'a> {
     }
 }
 
-impl Machine for View<'_> {
-    fn read(&mut self, page: GuestPage, offset: usize, bytes: &mut [u8]) {
-        let address = page.address() + offset as u64;
-        let state = self.note(Operation::Read { address, bytes: bytes.len() });
-        invariants::check_touch(&state, page.address(), false);
-        assert!(state.memory.read(address, bytes));
+impl Host {
+    /// Whether the next RMP instruction finds its entry in use.
+    fn is_contended(&mut self) -> bool {
+        self.rmp_instructions += 1;
+        self.contended.contains(&self.rmp_instructions)
     }
 
-    fn write(&mut self, page: GuestPage, offset: usize, bytes: &[u8]) {
+    /// The first page of a range that the guest gave away.
+    fn first_lost(&self, address: u64, size: PageSize) -> Option<u64> {
+        self.given_away.range(address..address + size.bytes()).next().copied()
+    }
+
+    /// Whether a page can be touched; that it was never validated is no guest's doing.
+    fn touch(&self, page: GuestPage, write: bool) -> Result<(), Lost> {
+        if self.given_away.contains(&page.address()) {
+            return Err(Lost);
+        }
+        invariants::check_touch(self, page.address(), write);
+        Ok(())
+    }
+}
+
+impl Machine for View<'_> {
+    fn read(&mut self, page: GuestPage, offset: usize, bytes: &mut [u8]) -> Result<(), Lost> {
+        let address = page.address() + offset as u64;
+        let state = self.note(Operation::Read { address, bytes: bytes.len() });
+        state.touch(page, false)?;
+        assert!(state.memory.read(address, bytes));
+        Ok(())
+    }
+
+    fn write(&mut self, page: GuestPage, offset: usize, bytes: &[u8]) -> Result<(), Lost> {
         let address = page.address() + offset as u64;
         let mut state = self.note(Operation::Write { address, bytes: bytes.len() });
-        invariants::check_touch(&state, page.address(), true);
+        state.touch(page, true)?;
         assert!(state.memory.write(address, bytes));
+        Ok(())
     }
 
     /// Memory of this VM is private from the start.
@@ -344,17 +405,24 @@ impl Machine for View<'_> {
         state.model.change_page_state(actor, page.address(), size, private, &mut state.memory).unwrap();
     }
 
-    fn zero(&mut self, page: GuestPage, size: PageSize) {
+    fn zero(&mut self, page: GuestPage, size: PageSize) -> Result<(), Lost> {
         let mut state = self.note(Operation::Zero(page.address()));
+        if state.first_lost(page.address(), size).is_some() {
+            return Err(Lost);
+        }
         if state.fault != Some(Fault::Zeroing) {
             state.memory.zero(page.address(), size.bytes());
         }
+        Ok(())
     }
 
-    fn pvalidate(&mut self, page: GuestPage, size: PageSize, validate: bool) -> Result<Validation, Fatal> {
+    fn pvalidate(&mut self, page: GuestPage, size: PageSize, validate: bool) -> Result<Validation, RmpError> {
         let address = page.address();
         let mut guard = self.note(Operation::Pvalidate { address, size, validate });
         let state = &mut *guard;
+        if state.is_contended() {
+            return Err(RmpError::InUse);
+        }
         let actor = Actor { vcpu: self.vcpu, vmpl: Vmpl::Vmpl0 };
         let operand = Operand { address, size, private: true };
         let done = state.model.pvalidate(actor, operand, validate, &mut state.memory);
@@ -364,17 +432,12 @@ impl Machine for View<'_> {
                 invariants::count_validation(state, address, size, validate);
                 Ok(Validation::Changed)
             }
-            (RmpStatus::FailSizeMismatch, _) if size == PageSize::Large => Ok(Validation::SizeMismatch),
-            (status, _) => Err(Fatal::RmpStatus(Some(status))),
+            (RmpStatus::FailSizeMismatch, _) if size == PageSize::Large => Err(RmpError::SizeMismatch),
+            (status, _) => Err(RmpError::Status(Some(status))),
         }
     }
 
-    fn set_access(
-        &mut self,
-        page: GuestPage,
-        size: PageSize,
-        access: GuestAccess,
-    ) -> Result<AccessChange, Fatal> {
+    fn set_access(&mut self, page: GuestPage, size: PageSize, access: GuestAccess) -> Result<(), RmpError> {
         let address = page.address();
         let mut state = self.note(Operation::SetAccess { address, access });
         let (permissions, is_vmsa) = match access {
@@ -383,19 +446,12 @@ impl Machine for View<'_> {
             GuestAccess::Vmsa => (Permissions::READ, true),
         };
         let adjust = RmpAdjust { target: GUEST, permissions, is_vmsa };
-        let operand = |address, size| Operand { address, size, private: true };
-        let whole = state.adjust(self.vcpu, operand(address, size), adjust).status;
-        if whole == RmpStatus::FailSizeMismatch && size == PageSize::Large {
-            for part in (address..address + size.bytes()).step_by(PAGE_BYTES as usize) {
-                let status = state.adjust(self.vcpu, operand(part, PageSize::Small), adjust).status;
-                assert_eq!(status, RmpStatus::Success);
+        match state.adjust(self.vcpu, address, size, adjust) {
+            Err(RmpError::SizeMismatch) if size == PageSize::Large => {
+                let mut parts = (address..address + size.bytes()).step_by(PAGE_BYTES as usize);
+                parts.try_for_each(|part| state.adjust(self.vcpu, part, PageSize::Small, adjust))
             }
-            return Ok(AccessChange::Done);
-        }
-        match whole {
-            RmpStatus::Success => Ok(AccessChange::Done),
-            RmpStatus::FailInUse => Ok(AccessChange::InUse),
-            status => Err(Fatal::RmpStatus(Some(status))),
+            done => done,
         }
     }
 

@@ -11,12 +11,13 @@ use snp_abi::rmp::{Permissions, Vmpl};
 const LOWER: [Vmpl; 3] = [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3];
 
 /// States of a page in the ledger.
-const LEDGER_ABSENT: u8 = 0;
-const LEDGER_UNVALIDATED: u8 = 1;
+const LEDGER_UNVALIDATED: u8 = 0;
+const LEDGER_ABSENT: u8 = 1;
 const LEDGER_GUEST: u8 = 2;
 const LEDGER_CALLING_AREA: u8 = 4;
 const LEDGER_VMSA: u8 = 5;
 const LEDGER_OWN: u8 = 6;
+const LEDGER_HELD: u8 = 7;
 
 impl Machine {
     /// Reports the first page of `firmware` that a lower VMPL can access. Shared pages (GHCBs) are the host's too; a VMSA
@@ -48,6 +49,8 @@ impl Machine {
                     && entry.permissions(guest).contains(Permissions::READ | Permissions::WRITE)
             }
             LEDGER_VMSA => validated && entry.is(State::VMSA),
+            // Validated or taken by the host, and in no role.
+            LEDGER_HELD => !entry.is(State::VMSA),
             // What the firmware does with its own memory, `audit` judges.
             LEDGER_OWN => true,
             // Busy: somebody changes the page, but the run is over. Others do not exist.

@@ -78,6 +78,17 @@ impl Machine {
         Completion { status: RmpStatus::Success, carry: false, changed }
     }
 
+    /// Whether RMPADJUST at VMPL0 raises #VC for its operand, which is of the entry's size and not validated.
+    pub fn is_unvalidated(&self, operand: Operand) -> bool {
+        let Operand { address, size, private } = operand;
+        private
+            && is_aligned(address, size)
+            && self.rmp.entry(address).is_some_and(|entry| {
+                let fits = size == PageSize::Small || entry.is(State::LARGE);
+                fits && !entry.is(State::ASSIGNED | State::VALIDATED)
+            })
+    }
+
     /// Executes RMPADJUST with the attributes of RDX.
     pub fn rmpadjust(
         &mut self,

@@ -10,10 +10,10 @@ use snp_abi::address::{LARGE_PAGE_BYTES, PAGE_BYTES, PAGES_IN_LARGE_PAGE};
 use snp_abi::rmp::Vmpl;
 use snp_abi::vmsa::Vmsa;
 
-const CHUNK_BYTES: u64 = 16;
 const PAGES_IN_WORD: u64 = 16;
-/// More chunks than any machine has: 256 GiB and the hole below 4 GiB.
-const MOST_CHUNKS: u64 = 1 << 18;
+const WORDS_IN_LARGE_PAGE: u64 = PAGES_IN_LARGE_PAGE / PAGES_IN_WORD;
+/// More words than any machine has: 512 GiB.
+const MOST_WORDS: u64 = 1 << 23;
 
 /// VMPL0's memory by its own page tables.
 struct Memory {
@@ -47,25 +47,19 @@ fn differs(world: &mut World) -> Option<Result<u64, ()>> {
     let levels = translate::levels(register(world, offset_of!(Vmsa, cr4))?);
     let memory = Memory { cr3, levels };
     let place = world.settings.ledger;
-    let chunks = memory.word(world, place)?;
+    let words = memory.word(world, place)?;
     let count = memory.word(world, place + 8)?;
-    if count > MOST_CHUNKS {
+    if count > MOST_WORDS {
         return None;
     }
     let mut compared = 0;
-    for chunk in 0..count {
+    for chunk in 0..count / WORDS_IN_LARGE_PAGE {
         if !has_memory(world, chunk * LARGE_PAGE_BYTES) {
             continue;
         }
         compared += PAGES_IN_LARGE_PAGE;
-        let at = chunks + chunk * CHUNK_BYTES;
-        let state = memory.word(world, at)? as u8;
-        let split = memory.word(world, at + 8)?;
-        for part in 0..PAGES_IN_LARGE_PAGE / PAGES_IN_WORD {
-            let nibbles = match split {
-                0 => u64::from_ne_bytes([state | state << 4; 8]),
-                pages => memory.word(world, pages + part * 8)?,
-            };
+        for part in 0..WORDS_IN_LARGE_PAGE {
+            let nibbles = memory.word(world, words + (chunk * WORDS_IN_LARGE_PAGE + part) * 8)?;
             for page in 0..PAGES_IN_WORD {
                 let address = chunk * LARGE_PAGE_BYTES + (part * PAGES_IN_WORD + page) * PAGE_BYTES;
                 let recorded = (nibbles >> (4 * page)) as u8 & 0xf;

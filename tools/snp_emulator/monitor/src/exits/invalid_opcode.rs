@@ -1,7 +1,7 @@
 //! Instructions that QEMU does not know: PVALIDATE, RMPADJUST, RMPQUERY, INVLPGB, TLBSYNC.
 //! Everything else is the guest's own #UD.
 
-use super::{inject_gp, inject_ud};
+use super::{VC_PAGE_NOT_VALIDATED, deliver_vc, inject_gp, inject_ud};
 use crate::processor::Processor;
 use crate::settings::Invlpgb;
 use crate::translate;
@@ -131,6 +131,10 @@ fn pvalidate(cpu: &mut Processor, world: &mut Guard) {
 fn rmpadjust(cpu: &mut Processor, world: &mut Guard) {
     world.refresh_inside();
     let completion = match operand(cpu, world) {
+        // As hardware does (APM volume 3). A firmware that has a handler for it lives on.
+        Ok(operand) if cpu.vmpl == Vmpl::Vmpl0 && world.model.is_unvalidated(operand) => {
+            return deliver_vc(cpu, world, VC_PAGE_NOT_VALIDATED);
+        }
         Ok(operand) => {
             let actor = world.model.actor(cpu.vcpu);
             let world = &mut **world;

@@ -17,7 +17,7 @@ const FETCH: u64 = 1 << 4;
 const WALK: u64 = 1 << 33;
 /// #VC codes (APM volume 2, 15.36.10, and appendix C).
 const VC_NESTED_PAGE_FAULT: u64 = 0x400;
-const VC_PAGE_NOT_VALIDATED: u64 = 0x404;
+pub const VC_PAGE_NOT_VALIDATED: u64 = 0x404;
 
 /// Handles a nested page fault.
 pub fn fault(cpu: &mut Processor, world: &mut Guard) {

@@ -19,6 +19,7 @@ use snp_abi::cpuid::{CpuidQuery, CpuidRegisters};
 use snp_abi::rmp::Vmpl;
 
 pub use exception::deliver_vc;
+pub use memory::VC_PAGE_NOT_VALIDATED;
 
 const CR0_WRITE: u64 = 0x10;
 const CR8_WRITE: u64 = 0x18;

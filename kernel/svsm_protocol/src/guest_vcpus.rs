@@ -53,21 +53,21 @@ struct Slot {
     entries: Mutex<Entries>,
 }
 
-/// Whether a page is the calling area of a VMSA. One that is only being made does not count: if it is not made, its calling area
-/// becomes ordinary memory again.
-fn is_area(entries: &Entries, address: u64) -> bool {
-    let mut made = entries.iter().flatten().filter(|entry| entry.phase != Phase::Preparing);
-    made.any(|entry| entry.context.calling_area.address() == address)
+/// The page at an address, if it is the calling area of a VMSA. One that is only being made does not count: if it is not made,
+/// its calling area becomes ordinary memory again.
+fn area(entries: &Entries, address: u64) -> Option<GuestPage> {
+    let made = entries.iter().flatten().filter(|entry| entry.phase != Phase::Preparing);
+    made.map(|entry| entry.context.calling_area).find(|area| area.address() == address)
 }
 
 /// All vCPUs of the VM, fixed at start.
-pub struct Registry {
+pub struct GuestVcpus {
     slots: Vec<Slot>,
     /// No call is served: the guest is being reset.
     closed: AtomicBool,
 }
 
-impl Registry {
+impl GuestVcpus {
     /// vCPUs with these APIC ids, none of which has a VMSA yet; a vCPU's number is its place in the list.
     pub fn new(apic_ids: &[u32]) -> Result<Self, OutOfMemory> {
         let mut slots = Vec::new();
@@ -92,13 +92,13 @@ impl Registry {
     }
 
     /// Gives a vCPU one more VMSA, which is complete.
-    pub fn add(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
+    pub(crate) fn add(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
         self.insert(vcpu, Entry { context, phase: Phase::Ready }, |_| true)
     }
 
-    /// Whether a page is at this moment the calling area of a VMSA that a vCPU has.
-    pub(crate) fn has_area(&self, vcpu: usize, address: u64) -> bool {
-        self.slots.get(vcpu).is_some_and(|slot| is_area(&slot.entries.lock(), address))
+    /// The page at an address, if it is at this moment the calling area of a VMSA that a vCPU has.
+    pub(crate) fn area(&self, vcpu: usize, address: u64) -> Option<GuestPage> {
+        area(&self.slots.get(vcpu)?.entries.lock(), address)
     }
 
     /// Takes a vCPU's place for a VMSA that is about to be made; [`Self::confirm`] or [`Self::cancel`] follows. The place
@@ -109,8 +109,10 @@ impl Registry {
 
     /// As [`Self::reserve`], for a VMSA with the calling area of another; refused if that one is gone.
     pub(crate) fn reserve_sharing(&self, vcpu: usize, context: VcpuContext) -> Result<(), Refusal> {
-        let area = context.calling_area.address();
-        self.insert(vcpu, Entry { context, phase: Phase::Preparing }, |entries| is_area(entries, area))
+        let address = context.calling_area.address();
+        self.insert(vcpu, Entry { context, phase: Phase::Preparing }, |entries| {
+            area(entries, address).is_some()
+        })
     }
 
     fn insert(
@@ -251,20 +253,17 @@ mod tests {
     use super::*;
 
     fn context(vmsa: u64, calling_area: u64) -> VcpuContext {
-        VcpuContext {
-            vmsa: GuestPage::prepared_at_boot(vmsa),
-            calling_area: GuestPage::prepared_at_boot(calling_area),
-        }
+        VcpuContext { vmsa: GuestPage::for_test(vmsa), calling_area: GuestPage::for_test(calling_area) }
     }
 
-    fn registry() -> Registry {
-        let registry = Registry::new(&[7, 9]).unwrap();
+    fn registry() -> GuestVcpus {
+        let registry = GuestVcpus::new(&[7, 9]).unwrap();
         registry.add(1, context(0x1000, 0x2000)).unwrap();
         registry
     }
 
     /// Removes a VMSA; returns whether its calling area was shared.
-    fn remove(registry: &Registry, vmsa: u64) -> bool {
+    fn remove(registry: &GuestVcpus, vmsa: u64) -> bool {
         let mut shared = None;
         registry
             .remove(vmsa, |_, is_shared| {
@@ -286,7 +285,7 @@ mod tests {
     fn the_calling_area_of_a_vmsa_that_is_being_made_cannot_be_shared() {
         let registry = registry();
         registry.reserve(1, context(0x3000, 0x4000)).unwrap();
-        assert!(!registry.has_area(1, 0x4000));
+        assert_eq!(registry.area(1, 0x4000), None);
         assert_eq!(registry.reserve_sharing(1, context(0x5000, 0x4000)), Err(Refusal::InvalidAddress));
     }
 
@@ -298,7 +297,7 @@ mod tests {
         registry.confirm(1, &second);
         assert!(remove(&registry, 0x1000), "0x3000 still has it");
         assert!(!remove(&registry, 0x3000));
-        assert!(!registry.has_area(1, 0x2000));
+        assert_eq!(registry.area(1, 0x2000), None);
     }
 
     #[test]
@@ -316,7 +315,7 @@ mod tests {
         let (first, second) = (context(0x1000, 0x2000), context(0x3000, 0x2000));
         registry.reserve_sharing(1, second).unwrap();
         registry.confirm(1, &second);
-        assert!(registry.move_area(&second, GuestPage::prepared_at_boot(0x4000)));
-        assert!(!registry.move_area(&first, GuestPage::prepared_at_boot(0x5000)));
+        assert!(registry.move_area(&second, GuestPage::for_test(0x4000)));
+        assert!(!registry.move_area(&first, GuestPage::for_test(0x5000)));
     }
 }

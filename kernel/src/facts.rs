@@ -1,22 +1,17 @@
-//! What image and host handed over, read once and checked: memory map, vCPUs, secrets.
+//! What image and host handed over, read once and checked: memory map and vCPUs.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use boot_handoff::{Handoff, PageRange, Parameters};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU64, Ordering};
 use guest_start::{MemoryRange, VIDEO_MEMORY, VmFacts};
-use hardware::boot::{Layout, copy_page, take_secrets_page};
+use hardware::boot::{Layout, copy_page};
 use hardware::cpu::Cpu;
 use hardware::termination::{Reason, terminate};
-use hardware::{cpu, cpuid, processors, region};
+use hardware::{cpu, cpuid, region};
 use log::LevelFilter;
 use snp_abi::acpi::Madt;
 use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges};
 use snp_abi::rmp::Vmpl;
-use snp_abi::secrets::{GuestArea, SecretsPage, VMPCK_BYTES};
-use spin::{Mutex, Once};
-use svsm_protocol::{Ledger, PageState, PspChannel, Registry, Svsm, Vtpm};
 use zerocopy::{FromBytes, FromZeros};
 
 /// Level at which the guest runs.
@@ -26,16 +21,6 @@ const MAXIMUM_VCPUS: usize = 512;
 /// The heap's part of the region: without the vTPM one 2 MiB page holds it, the other one is the TPM's, twice over while the
 /// endorsement key is made.
 const HEAP_BYTES: u64 = if cfg!(feature = "vtpm") { 4 << 20 } else { 2 << 20 };
-
-/// The services, for all vCPUs.
-static SVSM: Once<Svsm> = Once::new();
-/// The secrets page as VMPL0 found it, in memory that only VMPL0 reaches; its guest's part is what the last guest left there.
-static SECRETS: Mutex<Option<SecretsPage>> = Mutex::new(None);
-
-/// The services.
-pub fn svsm() -> &'static Svsm {
-    SVSM.get().unwrap_or_else(|| terminate(Reason::Panic))
-}
 
 /// What the host told.
 pub struct Facts {
@@ -83,11 +68,10 @@ pub fn layout(handoff: &Handoff) -> Layout {
     }
 }
 
-/// Reads memory map, vCPU list and secrets.
-pub fn facts(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
+/// Reads memory map and vCPU list.
+pub fn read(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
     let page = copy_page(handoff.parameters_page);
     let Ok((parameters, _)) = Parameters::read_from_prefix(&page) else { terminate(Reason::Handoff) };
-    keep_secrets(handoff);
     let count = parameters.vcpu_count;
     if handoff.launch_vcpus != 0 && count != handoff.launch_vcpus {
         log::error!(
@@ -99,60 +83,6 @@ pub fn facts(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
     let memory = memory(handoff).unwrap_or_else(|| terminate(Reason::MemoryMap));
     let apic_ids = apic_ids(handoff, cpu, count).unwrap_or_else(|| terminate(Reason::Processors));
     Facts { memory, apic_ids }
-}
-
-fn keep_secrets(handoff: &Handoff) {
-    let page = take_secrets_page(handoff.secrets_page);
-    let Ok(mut secrets) = SecretsPage::read_from_bytes(&page) else { terminate(Reason::SecretsPage) };
-    // The first guest begins to count.
-    secrets.guest_area = GuestArea::new_zeroed();
-    if secrets.version == 0 || secrets.vmpcks.iter().any(|key| key.iter().all(|byte| *byte == 0)) {
-        terminate(Reason::SecretsPage);
-    }
-    *SECRETS.lock() = Some(secrets);
-}
-
-/// Moves VMPL0's own key out of the secrets: from here on only the channel has it.
-fn channel() -> PspChannel {
-    match &mut *SECRETS.lock() {
-        Some(secrets) => {
-            let [own, ..] = &mut secrets.vmpcks;
-            PspChannel::new(core::mem::replace(own, [0; VMPCK_BYTES]))
-        }
-        None => terminate(Reason::SecretsPage),
-    }
-}
-
-#[cfg(feature = "vtpm")]
-fn vtpm() -> Option<Box<dyn Vtpm>> {
-    Some(crate::vtpm::manufacture())
-}
-
-#[cfg(not(feature = "vtpm"))]
-fn vtpm() -> Option<Box<dyn Vtpm>> {
-    None
-}
-
-/// The secrets page for the guest: without VMPL0's key, with the way to this firmware.
-pub fn guest_secrets(calling_area: u64) -> SecretsPage {
-    let (start, end) = (region::start(), region::end());
-    let area = snp_abi::secrets::SvsmArea::new(start, end - start, calling_area, 1, GUEST_VMPL);
-    match &*SECRETS.lock() {
-        Some(secrets) => {
-            let mut page = secrets.for_guest(GUEST_VMPL, area);
-            page.continue_messages(Some(&secrets.guest_area));
-            page
-        }
-        None => terminate(Reason::SecretsPage),
-    }
-}
-
-/// Notes how far a guest that was reset came with its messages to the security processor. Where that is not known, the keys are
-/// forgotten, for every later guest.
-pub fn continue_messages(area: Option<&GuestArea>) {
-    if let Some(secrets) = &mut *SECRETS.lock() {
-        secrets.continue_messages(area);
-    }
 }
 
 /// RAM of the host's memory map, sorted, without the video memory; none if it is malformed or lacks our region.
@@ -215,41 +145,4 @@ fn listed_apic_ids(cpu: &mut Cpu, own: u32, ids: &mut Vec<u32>) -> Option<()> {
     let count = (word(0) as usize).min(MAXIMUM_VCPUS);
     ids.extend((1..=count).map(word).filter(|id| *id != own));
     Some(())
-}
-
-/// Makes the ledger and the list of vCPUs, and with them the services.
-pub fn install(facts: &Facts) {
-    let svsm = services(facts).unwrap_or_else(|svsm_protocol::OutOfMemory| terminate(Reason::OutOfMemory));
-    let svsm = SVSM.call_once(|| svsm);
-    for (word, value) in LEDGER_PLACE.iter().zip(svsm.ledger.place()) {
-        word.store(value, Ordering::Relaxed);
-    }
-}
-
-/// What [`Ledger::place`] says: the emulated machine finds it by this name, and compares the ledger with the RMP when a run ends.
-#[used]
-static LEDGER_PLACE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-
-fn services(facts: &Facts) -> Result<Svsm, svsm_protocol::OutOfMemory> {
-    // Firmware volumes end at 4 GiB, whatever memory there is.
-    let end = facts.memory.iter().map(|range| range.end).max().unwrap_or(0).max(1 << 32);
-    let ledger = Ledger::new(end)?;
-    for range in &facts.memory {
-        ledger.assign(range.start, (range.end - range.start) >> 12, PageState::Unvalidated)?;
-    }
-    ledger.assign(region::start(), (region::end() - region::start()) >> 12, PageState::Own)?;
-    let registry = Registry::new(&facts.apic_ids)?;
-    Ok(Svsm { ledger, registry, guest_vmpl: GUEST_VMPL.to_wire(), channel: channel(), vtpm: vtpm() })
-}
-
-/// Starts every other vCPU at VMPL0; each waits for a guest of its own.
-pub fn start_processors(facts: &Facts) {
-    for (index, apic_id) in facts.apic_ids.iter().enumerate().skip(1) {
-        match processors::start(index, *apic_id) {
-            Ok(()) => {}
-            Err(processors::StartError::OutOfMemory) => terminate(Reason::OutOfMemory),
-            Err(processors::StartError::Vmsa) => terminate(Reason::PermissionChange),
-            Err(processors::StartError::Host) => terminate(Reason::ApCreation),
-        }
-    }
 }
