@@ -8,9 +8,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use hardware::termination::{Reason, terminate};
 use hardware::{processors, region};
 use spin::Once;
-use svsm_protocol::{GuestVcpus, Ledger, OutOfMemory, PageState, Stopped, Svsm, Vtpm};
+use svsm_protocol::{AddressRange, GuestVcpus, Ledger, OutOfMemory, PageState, Stopped, Svsm, Vtpm};
 
 static SVSM: Once<Svsm> = Once::new();
+/// Where the volumes of UEFI firmware lie, in no memory map: they end at 4 GiB.
+const FIRMWARE_VOLUMES: AddressRange = ((1 << 32) - (32 << 20), 1 << 32);
 
 /// The services.
 pub fn svsm() -> &'static Svsm {
@@ -39,15 +41,16 @@ pub fn install(facts: &Facts) -> Stopped {
 
 /// What [`Ledger::place`] says: the emulated machine finds it by this name, and compares the ledger with the RMP when a run ends.
 #[used]
-static LEDGER_PLACE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+static LEDGER_PLACE: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
 fn services(facts: &Facts) -> Result<(Svsm, Stopped), OutOfMemory> {
-    // Firmware volumes end at 4 GiB, whatever memory there is.
-    let end = facts.memory.iter().map(|range| range.end).max().unwrap_or(0).max(1 << 32);
-    let mut memory = Vec::new();
-    memory.try_reserve_exact(facts.memory.len()).map_err(|_| OutOfMemory)?;
-    memory.extend(facts.memory.iter().map(|range| (range.start, range.end)));
-    let (ledger, stopped) = Ledger::new(ledger_words(end)?, &memory)?;
+    let mut ranges = Vec::new();
+    ranges.try_reserve_exact(facts.memory.len() + 1).map_err(|_| OutOfMemory)?;
+    ranges.extend(facts.memory.iter().map(|range| (range.start, range.end)));
+    let memory = ranges.len();
+    ranges.push(FIRMWARE_VOLUMES);
+    let memory = ranges.get(..memory).unwrap_or_default();
+    let (ledger, stopped) = Ledger::new(ledger_words(Ledger::words(&ranges)?)?, &ranges, memory)?;
     ledger.assign(&stopped, region::start(), (region::end() - region::start()) >> 12, PageState::Own)?;
     let vcpus = GuestVcpus::new(&facts.apic_ids)?;
     let (channel, vtpm) = (secrets::channel(), vtpm());
@@ -55,8 +58,7 @@ fn services(facts: &Facts) -> Result<(Svsm, Stopped), OutOfMemory> {
 }
 
 /// Memory for the ledger, for as long as the VM lives.
-fn ledger_words(end: u64) -> Result<&'static mut [u64], OutOfMemory> {
-    let count = Ledger::words(end)?;
+fn ledger_words(count: usize) -> Result<&'static mut [u64], OutOfMemory> {
     let mut words = Vec::new();
     words.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
     words.resize(count, 0);

@@ -130,7 +130,11 @@ pub(crate) fn rescind(ledger: &Ledger, machine: &mut dyn Machine, claim: Claim) 
         Ok(Validation::Unchanged) | Err(RmpError::Lost) => lost(size),
         Err(error) => error.into(),
     };
-    let state = if error == NotDone::SizeMismatch { reopened(machine, &claim) } else { PageState::Held };
+    let was_open = claim.from() == PageState::Guest;
+    let state = match error {
+        NotDone::SizeMismatch if was_open => reopen(machine, page, size),
+        _ => PageState::Held,
+    };
     ledger.settle(claim, state);
     Err(error)
 }
@@ -143,12 +147,16 @@ fn lost(size: PageSize) -> NotDone {
     }
 }
 
-/// Gives a page back to the guest that stays its own after all; the state that it is in then.
-fn reopened(machine: &mut dyn Machine, claim: &Claim) -> PageState {
-    let was_open = claim.from() == PageState::Guest;
-    if was_open && machine.set_access(claim.page(), claim.size(), GuestAccess::Full).is_ok() {
-        PageState::Guest
-    } else {
-        PageState::Held
+/// How often a page is offered back to the guest whose entry is in use: no VMSA runs there, and who works on an entry needs it for
+/// a few instructions only.
+const TRIES: usize = 1000;
+
+/// Gives a page back to the guest that stays its own after all; the state that it is in then. Where that is "held", PVALIDATE gives
+/// it back.
+pub(crate) fn reopen(machine: &mut dyn Machine, page: GuestPage, size: PageSize) -> PageState {
+    let mut tries = (0..TRIES).map(|_| machine.set_access(page, size, GuestAccess::Full));
+    match tries.find(|opened| *opened != Err(RmpError::InUse)) {
+        Some(Ok(())) => PageState::Guest,
+        Some(Err(_)) | None => PageState::Held,
     }
 }

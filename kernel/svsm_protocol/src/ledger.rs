@@ -4,9 +4,9 @@
 //! the instruction runs), then settled in its new state. The ledger holds what the guest was granted;
 //! whether an unvalidated page is shared with the host is between guest and host.
 //!
-//! Memory: four bits for each page, set aside before a guest runs. Nothing is allocated later, so that no request of a guest's
-//! can fail for want of memory. What is memory at all is in a list of ranges, so that all zeros is a ledger in which the guest
-//! has nothing: its memory needs no more preparation, however large the VM is.
+//! Memory: four bits for each page of the address ranges that can hold memory, set aside before a guest runs. Nothing is allocated
+//! later, so that no request of a guest's can fail for want of memory. All zeros is a ledger in which the guest has nothing:
+//! that is all the preparation that its memory needs.
 
 use crate::failure::Refusal;
 use alloc::vec::Vec;
@@ -158,6 +158,9 @@ impl Stopped {
     }
 }
 
+/// A range of addresses: the first one, and the first one behind it.
+pub type AddressRange = (u64, u64);
+
 /// The ledger.
 pub struct Ledger {
     pages: Mutex<Pages>,
@@ -165,18 +168,55 @@ pub struct Ledger {
     end: u64,
 }
 
+/// Addresses whose pages stand one behind the other in the ledger's words. The layout is for debuggers ([`Ledger::place`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+struct Section {
+    /// Both are multiples of 2 MiB.
+    start: u64,
+    end: u64,
+    /// Number of its first word.
+    first: u64,
+}
+
+impl Section {
+    fn words(&self) -> u64 {
+        self.end.saturating_sub(self.start) / PAGE_BYTES / PAGES_IN_WORD
+    }
+}
+
 /// What the lock guards.
 struct Pages {
     words: &'static mut [u64],
-    /// First address and end of each range of memory, in order; everything else is absent.
-    memory: Vec<(u64, u64)>,
+    sections: Vec<Section>,
+    /// What is memory; all else is absent.
+    memory: Vec<AddressRange>,
 }
 
-/// Word of an address, and the place of its page in the word.
-fn position(address: u64) -> (usize, u32) {
-    let page = address / PAGE_BYTES;
-    let word = usize::try_from(page / PAGES_IN_WORD).unwrap_or(usize::MAX);
-    (word, ((page % PAGES_IN_WORD) as u32).saturating_mul(4))
+/// Sections for all 2 MiB that these ranges touch.
+fn sections(known: &[AddressRange]) -> Result<Vec<Section>, OutOfMemory> {
+    let mut sections = Vec::new();
+    sections.try_reserve_exact(known.len()).map_err(|_| OutOfMemory)?;
+    for (start, end) in known.iter().map(|(start, end)| (*start, (*end).min(ADDRESS_LIMIT))) {
+        if start < end {
+            let start = start & !(LARGE_PAGE_BYTES - 1);
+            sections.push(Section { start, end: end.next_multiple_of(LARGE_PAGE_BYTES), first: 0 });
+        }
+    }
+    sections.sort_unstable_by_key(|section| section.start);
+    sections.dedup_by(|next, last| {
+        let joins = next.start <= last.end;
+        if joins {
+            last.end = last.end.max(next.end);
+        }
+        joins
+    });
+    let mut first = 0u64;
+    for section in &mut sections {
+        section.first = first;
+        first = first.saturating_add(section.words());
+    }
+    Ok(sections)
 }
 
 impl Pages {
@@ -184,8 +224,16 @@ impl Pages {
         self.memory.iter().any(|(start, end)| (*start..*end).contains(&address))
     }
 
+    /// Word of an address, and the place of its page in the word.
+    fn position(&self, address: u64) -> Option<(usize, u32)> {
+        let section = self.sections.iter().find(|section| (section.start..section.end).contains(&address))?;
+        let page = address.saturating_sub(section.start) / PAGE_BYTES;
+        let word = usize::try_from(section.first.saturating_add(page / PAGES_IN_WORD)).ok()?;
+        Some((word, ((page % PAGES_IN_WORD) as u32).saturating_mul(4)))
+    }
+
     fn state(&self, address: u64) -> PageState {
-        let (index, shift) = position(address);
+        let Some((index, shift)) = self.position(address) else { return PageState::Absent };
         let Some(word) = self.words.get(index) else { return PageState::Absent };
         match PageState::from_nibble(word >> shift) {
             PageState::Unvalidated if !self.is_memory(address) => PageState::Absent,
@@ -194,10 +242,11 @@ impl Pages {
     }
 
     fn set(&mut self, address: u64, size: PageSize, state: PageState) {
-        let (index, shift) = position(address);
         match size {
             PageSize::Small => {
-                if let Some(word) = self.words.get_mut(index) {
+                if let Some((index, shift)) = self.position(address)
+                    && let Some(word) = self.words.get_mut(index)
+                {
                     *word = *word & !(0xf << shift) | state.nibble() << shift;
                 }
             }
@@ -210,13 +259,15 @@ impl Pages {
     }
 
     fn large_mut(&mut self, address: u64) -> Option<&mut [u64]> {
-        self.words.get_mut(position(address).0..)?.get_mut(..WORDS_IN_LARGE_PAGE)
+        let (index, _) = self.position(address)?;
+        self.words.get_mut(index..)?.get_mut(..WORDS_IN_LARGE_PAGE)
     }
 
     /// The state of all pages of a large page, if it is one.
     fn uniform(&self, address: u64) -> Option<PageState> {
-        let rest = self.words.get(position(address).0..).unwrap_or_default();
-        let Some((first, others)) = rest.get(..WORDS_IN_LARGE_PAGE).and_then(<[u64]>::split_first) else {
+        let words = self.position(address).and_then(|(index, _)| self.words.get(index..));
+        let words = words.and_then(|words| words.get(..WORDS_IN_LARGE_PAGE));
+        let Some((first, others)) = words.and_then(<[u64]>::split_first) else {
             return Some(PageState::Absent);
         };
         let state = self.state(address);
@@ -255,34 +306,45 @@ impl Pages {
 }
 
 impl Ledger {
-    /// Words that a ledger for addresses below `end` needs.
+    /// Words that a ledger needs for these ranges.
     ///
     /// # Errors
     /// If that is more than an address space holds.
-    pub fn words(end: u64) -> Result<usize, OutOfMemory> {
-        let large_pages = end.min(ADDRESS_LIMIT).div_ceil(LARGE_PAGE_BYTES);
-        let words = large_pages.saturating_mul(WORDS_IN_LARGE_PAGE as u64);
+    pub fn words(known: &[AddressRange]) -> Result<usize, OutOfMemory> {
+        let words = sections(known)?.iter().map(Section::words).fold(0, u64::saturating_add);
         usize::try_from(words).map_err(|_| OutOfMemory)
     }
 
-    /// A ledger in which these ranges are memory that the guest may ask for; `words` are all 0. It knows the addresses that its
-    /// words reach.
+    /// A ledger that knows the addresses in `known`, and in which `memory` is what the guest may ask for. `words` are all 0, and as
+    /// many as [`Self::words`] says.
     ///
     /// # Errors
-    /// If there is no memory for the list of ranges.
-    pub fn new(words: &'static mut [u64], memory: &[(u64, u64)]) -> Result<(Self, Stopped), OutOfMemory> {
+    /// If there is no memory for its lists.
+    pub fn new(
+        words: &'static mut [u64],
+        known: &[AddressRange],
+        memory: &[AddressRange],
+    ) -> Result<(Self, Stopped), OutOfMemory> {
+        let sections = sections(known)?;
         let mut ranges = Vec::new();
         ranges.try_reserve_exact(memory.len()).map_err(|_| OutOfMemory)?;
         ranges.extend_from_slice(memory);
-        let end = (words.len() as u64).saturating_mul(PAGES_IN_WORD).saturating_mul(PAGE_BYTES);
-        Ok((Self { pages: Mutex::new(Pages { words, memory: ranges }), end }, Stopped(())))
+        let end = sections.last().map_or(0, |section| section.end);
+        let pages = Mutex::new(Pages { words, sections, memory: ranges });
+        Ok((Self { pages, end }, Stopped(())))
     }
 
-    /// Where the ledger lies, for a debugger from outside, as the emulated machine is: address and number of words. A word has
-    /// four bits for each of 16 pages, the lowest page in the lowest bits.
-    pub fn place(&self) -> [u64; 2] {
+    /// Where the ledger lies, for a debugger from outside, as the emulated machine is: the address of its words, that of its
+    /// sections, and the number of these. A word has four bits for each of 16 pages, the lowest page in the lowest bits. A
+    /// section is three words: first address, end, and number of its first word.
+    pub fn place(&self) -> [u64; 3] {
         let pages = self.pages.lock();
-        [pages.words.as_ptr().addr() as u64, pages.words.len() as u64]
+        let address = |pointer: *const u8| pointer.addr() as u64;
+        [
+            address(pages.words.as_ptr().cast()),
+            address(pages.sections.as_ptr().cast()),
+            pages.sections.len() as u64,
+        ]
     }
 
     /// Sets the state of a range of pages while no guest runs. What lies beyond the ledger's end is left out.
@@ -402,9 +464,10 @@ mod tests {
     const FREE: &[PageState] = &[PageState::Unvalidated];
 
     fn ledger() -> Ledger {
-        let words = Ledger::words(16 << 20).unwrap();
+        let memory = [(0, 8 << 20), (8 << 20, (10 << 20) + 0x1000)];
+        let words = Ledger::words(&memory).unwrap();
         let words = Box::leak(std::vec![0; words].into_boxed_slice());
-        let (ledger, stopped) = Ledger::new(words, &[(0, 8 << 20), (8 << 20, (10 << 20) + 0x1000)]).unwrap();
+        let (ledger, stopped) = Ledger::new(words, &memory, &memory).unwrap();
         ledger.assign(&stopped, 4 << 20, 1024, PageState::Own).unwrap();
         ledger
     }
@@ -465,6 +528,14 @@ mod tests {
 
     #[test]
     fn a_terabyte_needs_128_mib() {
-        assert_eq!(Ledger::words(1 << 40).unwrap() * size_of::<u64>(), 128 << 20);
+        assert_eq!(Ledger::words(&[(0, 1 << 40)]).unwrap() * size_of::<u64>(), 128 << 20);
+    }
+
+    #[test]
+    fn holes_between_ranges_take_no_memory_and_overlapping_ranges_share_theirs() {
+        let word = |known: &[AddressRange]| Ledger::words(known).unwrap() / WORDS_IN_LARGE_PAGE;
+        assert_eq!(word(&[(0, 0xa_0000), (0xc_0000, 1 << 30), (0xff00_0000, 1 << 32)]), 512 + 8);
+        assert_eq!(word(&[(0x10_0000, 0x40_0000), (0, 0x10_0000), (0x40_0000, 0x40_1000)]), 3);
+        assert_eq!(word(&[(5, 5), (1 << 52, u64::MAX), (7, 3)]), 0);
     }
 }

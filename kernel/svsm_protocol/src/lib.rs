@@ -46,7 +46,7 @@ pub use failure::{Failure, Fatal, Refusal};
 pub use grant::NotDone;
 pub use guest_call::{CallRow, ProtocolRow};
 pub use guest_vcpus::{GuestVcpus, VcpuContext};
-pub use ledger::{GuestAddress, GuestPage, Ledger, OutOfMemory, PageState, Stopped};
+pub use ledger::{AddressRange, GuestAddress, GuestPage, Ledger, OutOfMemory, PageState, Stopped};
 pub use machine::{GuestAccess, Lost, Machine, MessagePage, RmpError, Validation};
 pub use psp_channel::{CERTIFICATE_BYTES, CERTIFICATE_PAGES, PspChannel};
 pub use reset::ResetError;

@@ -3,9 +3,8 @@
 //! Whoever asks for it, the guest or the host alone, what comes out is a guest that VMPL0 has loaded and measured anew: nothing
 //! of the last one runs, and nothing that it left in memory is there any more when the next one gets the memory.
 
-use crate::failure::{Failure, Fatal, Refusal};
+use crate::failure::{Failure, Fatal};
 use crate::grant::{self, NotDone, RESCINDABLE};
-use crate::guest_vcpus::VcpuContext;
 use crate::ledger::{GuestAddress, PageState, Stopped};
 use crate::machine::Machine;
 use crate::svsm::Svsm;
@@ -45,7 +44,7 @@ impl Svsm {
     pub fn stop_guest(&self, machine: &mut dyn Machine) -> Result<Stopped, ResetError> {
         self.vcpus.close();
         let stopped = self.vcpus.remove_all(|context| {
-            self.free_soon(machine, context)?;
+            free_vcpu(&self.ledger, machine, context)?;
             // Two VMSAs of a vCPU may share it; it is nobody's calling area in the end.
             self.ledger.change_role(context.calling_area, PageState::Guest);
             Ok(())
@@ -55,12 +54,6 @@ impl Svsm {
             Err(Failure::Refusal(_)) => Err(ResetError::Running),
             Err(Failure::Fatal(fatal)) => Err(ResetError::Fatal(fatal)),
         }
-    }
-
-    fn free_soon(&self, machine: &mut dyn Machine, context: &VcpuContext) -> Result<(), Failure> {
-        let busy = Err(Refusal::Busy.into());
-        let mut freed = (0..TRIES).map(|_| free_vcpu(&self.ledger, machine, context));
-        freed.find(|freed| *freed != busy).unwrap_or(busy)
     }
 
     /// The second step: all memory of the guest is private again, and not validated, as it was before the guest was first started.

@@ -1,6 +1,7 @@
 //! The core protocol's calls about vCPUs: their VMSAs and calling areas. Source: AMD 58019, chapter 6.
 
 use crate::failure::{Failure, Refusal};
+use crate::grant::reopen;
 use crate::guest_call::{GuestCall, Operands, Registers, ServedCall};
 use crate::guest_vcpus::VcpuContext;
 use crate::ledger::{Claim, GuestAddress, GuestPage, Ledger, PageState};
@@ -184,11 +185,7 @@ fn make_vmsa(call: &mut GuestCall<'_>, context: &VcpuContext, from: PageState) -
         Ok(()) => return Ok(()),
         Err(failure) => failure,
     };
-    match call.machine.set_access(page, PageSize::Small, GuestAccess::Full) {
-        Ok(()) => Err((failure, PageState::Guest)),
-        // The guest gets it back when it asks once more.
-        Err(error) => Err((error.failure(), PageState::Held)),
-    }
+    Err((failure, reopen(call.machine, page, PageSize::Small)))
 }
 
 /// Judges a page that the guest cannot change any more, and makes it a VMSA.
@@ -242,8 +239,7 @@ impl ServedCall for DeleteVcpu {
 /// 15.36.12); what is refused has not changed anything.
 ///
 /// # Errors
-/// [`Refusal::InvalidRequest`] if the VMSA runs; nothing has changed then. [`Refusal::Busy`] if it does not run any more, and has
-/// to be freed once more.
+/// [`Refusal::InvalidRequest`] if the VMSA runs, [`Refusal::InvalidAddress`] if the host has its page; nothing has changed then.
 pub(crate) fn free_vcpu(
     ledger: &Ledger,
     machine: &mut dyn Machine,
@@ -257,10 +253,11 @@ pub(crate) fn free_vcpu(
         Err(error) => return Err(error.failure()),
     }
     machine.flush_translations();
-    clear_svme(machine, page)?;
+    // One that is lost cannot run in any case.
+    let (Ok(()) | Err(Lost)) = clear_svme(machine, page);
     if !is_own {
-        machine.set_access(page, PageSize::Small, GuestAccess::Full).map_err(RmpError::failure)?;
-        ledger.change_role(page, PageState::Guest);
+        let state = reopen(machine, page, PageSize::Small);
+        ledger.change_role(page, state);
     }
     Ok(())
 }

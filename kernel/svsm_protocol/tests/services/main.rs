@@ -4,6 +4,8 @@
 mod attestation;
 mod core_calls;
 mod corpus;
+mod given_away;
+mod in_use;
 mod invariants;
 mod memory;
 mod pvalidate;

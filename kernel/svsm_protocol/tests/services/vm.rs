@@ -130,6 +130,14 @@ impl Call {
 impl Vm {
     /// A VM as the kernel sets it up: the region, the first vCPU, a calling area and some memory.
     pub fn new() -> Self {
+        let (vm, stopped) = Self::without_guest();
+        vm.populate(stopped);
+        invariants::check(&vm);
+        vm
+    }
+
+    /// A VM before its guest is started: the firmware has its region, and nothing else is validated.
+    pub fn without_guest() -> (Self, Stopped) {
         let configuration = Configuration {
             apic_ids: APIC_IDS.to_vec(),
             contract: model::host_profiles::Host::Plain.profile().contract,
@@ -142,9 +150,10 @@ impl Vm {
         for vcpu in &mut model.vcpus {
             vcpu.has_run = true;
         }
-        let words = vec![0; Ledger::words(LEDGER_END).unwrap()];
+        let known = [(0, LEDGER_END)];
+        let words = vec![0; Ledger::words(&known).unwrap()];
         let memory = [(0, HOLE.start), (HOLE.end, END)];
-        let (ledger, stopped) = Ledger::new(words.leak(), &memory).unwrap();
+        let (ledger, stopped) = Ledger::new(words.leak(), &known, &memory).unwrap();
         ledger.assign(&stopped, REGION, (REGION_END - REGION) / PAGE_BYTES, PageState::Own).unwrap();
         let vcpus = GuestVcpus::new(&APIC_IDS).unwrap();
         let channel = PspChannel::new(&mut [0; 32]).unwrap();
@@ -162,22 +171,21 @@ impl Vm {
             contended: BTreeSet::new(),
         };
         let vm = Self { svsm, state: Mutex::new(state) };
-        vm.populate(stopped);
-        invariants::check(&vm);
-        vm
+        vm.launch_region();
+        (vm, stopped)
+    }
+
+    fn launch_region(&self) {
+        let mut state = self.lock();
+        for page in (REGION..REGION_END).step_by(PAGE_BYTES as usize) {
+            state.launch(page);
+        }
     }
 
     fn populate(&self, stopped: Stopped) {
         let mut state = self.lock();
-        for page in (REGION..REGION_END).step_by(PAGE_BYTES as usize) {
-            state.model.launch_page(page, false);
-            state.memory.zero(page, PAGE_BYTES);
-            state.validations[(page / PAGE_BYTES) as usize] = 1;
-        }
         for page in (BOOT_AREA..GRANTED.end).step_by(PAGE_BYTES as usize) {
-            state.model.launch_page(page, false);
-            state.memory.zero(page, PAGE_BYTES);
-            state.validations[(page / PAGE_BYTES) as usize] = 1;
+            state.launch(page);
             state.grant(page, Permissions::READ_WRITE_EXECUTE, false);
         }
         state.lend_boot_vmsa();
@@ -278,6 +286,13 @@ impl Vm {
 const VMGEXIT: u64 = 0x403;
 
 impl Host {
+    /// A page that the image brought, zeros.
+    pub fn launch(&mut self, page: u64) {
+        self.model.launch_page(page, false);
+        self.memory.zero(page, PAGE_BYTES);
+        self.validations[(page / PAGE_BYTES) as usize] = 1;
+    }
+
     fn grant(&mut self, page: u64, permissions: Permissions, vmsa: bool) {
         let entry = self.model.rmp.entry_mut(page).unwrap();
         entry.permissions[GUEST.index()] = permissions;

@@ -11,9 +11,10 @@ use snp_abi::rmp::Vmpl;
 use snp_abi::vmsa::Vmsa;
 
 const PAGES_IN_WORD: u64 = 16;
-const WORDS_IN_LARGE_PAGE: u64 = PAGES_IN_LARGE_PAGE / PAGES_IN_WORD;
-/// More words than any machine has: 512 GiB.
-const MOST_WORDS: u64 = 1 << 23;
+/// First address, end, number of the first word.
+const SECTION_BYTES: u64 = 24;
+/// More sections than any memory map has.
+const MOST_SECTIONS: u64 = 256;
 
 /// VMPL0's memory by its own page tables.
 struct Memory {
@@ -48,28 +49,39 @@ fn differs(world: &mut World) -> Option<Result<u64, ()>> {
     let memory = Memory { cr3, levels };
     let place = world.settings.ledger;
     let words = memory.word(world, place)?;
-    let count = memory.word(world, place + 8)?;
-    if count > MOST_WORDS {
-        return None;
-    }
+    let sections = memory.word(world, place + 8)?;
+    let count = memory.word(world, place + 16)?.min(MOST_SECTIONS);
     let mut compared = 0;
-    for chunk in 0..count / WORDS_IN_LARGE_PAGE {
-        if !has_memory(world, chunk * LARGE_PAGE_BYTES) {
-            continue;
-        }
-        compared += PAGES_IN_LARGE_PAGE;
-        for part in 0..WORDS_IN_LARGE_PAGE {
-            let nibbles = memory.word(world, words + (chunk * WORDS_IN_LARGE_PAGE + part) * 8)?;
-            for page in 0..PAGES_IN_WORD {
-                let address = chunk * LARGE_PAGE_BYTES + (part * PAGES_IN_WORD + page) * PAGE_BYTES;
-                let recorded = (nibbles >> (4 * page)) as u8 & 0xf;
-                if !world.model.compare_with_ledger(address, recorded, Vmpl::Vmpl2) {
-                    return Some(Err(()));
-                }
+    for section in (0..count).map(|number| sections + number * SECTION_BYTES) {
+        let (start, end) = (memory.word(world, section)?, memory.word(world, section + 8)?);
+        let first = memory.word(world, section + 16)?;
+        for large in (start..end).step_by(LARGE_PAGE_BYTES as usize) {
+            if !has_memory(world, large) {
+                continue;
+            }
+            compared += PAGES_IN_LARGE_PAGE;
+            let number = first + (large - start) / PAGE_BYTES / PAGES_IN_WORD;
+            if !agrees(world, &memory, words + number * 8, large)? {
+                return Some(Err(()));
             }
         }
     }
     Some(Ok(compared))
+}
+
+/// Compares the 2 MiB from an address on with the ledger's words.
+fn agrees(world: &mut World, memory: &Memory, words: u64, start: u64) -> Option<bool> {
+    for part in 0..PAGES_IN_LARGE_PAGE / PAGES_IN_WORD {
+        let nibbles = memory.word(world, words + part * 8)?;
+        for page in 0..PAGES_IN_WORD {
+            let address = start + (part * PAGES_IN_WORD + page) * PAGE_BYTES;
+            let recorded = (nibbles >> (4 * page)) as u8 & 0xf;
+            if !world.model.compare_with_ledger(address, recorded, Vmpl::Vmpl2) {
+                return Some(false);
+            }
+        }
+    }
+    Some(true)
 }
 
 /// Whether any of the 2 MiB at `start` is memory.
