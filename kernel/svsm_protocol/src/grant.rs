@@ -121,7 +121,8 @@ pub(crate) fn grant_launched(
 pub(crate) fn rescind(ledger: &Ledger, machine: &mut dyn Machine, claim: Claim) -> Result<(), NotDone> {
     let (page, size) = (claim.page(), claim.size());
     if let Err(error) = machine.set_access(page, size, GuestAccess::None) {
-        let state = if size == PageSize::Small { claim.from() } else { PageState::Held };
+        let untouched = size == PageSize::Small && error != RmpError::Lost;
+        let state = if untouched { claim.from() } else { PageState::Held };
         ledger.settle(claim, state);
         return Err(if error == RmpError::Lost { lost(size) } else { error.into() });
     }

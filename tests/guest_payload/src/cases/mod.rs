@@ -6,6 +6,7 @@ mod calling_area;
 mod calls;
 pub mod evidence;
 pub mod forbidden;
+mod given_away;
 mod interrupts;
 mod many_vcpus;
 mod pvalidate_good;
@@ -126,6 +127,10 @@ const CASES: &[Case] = &[
     case!(pvalidate_refused::list_in_unvalidated_memory_is_refused),
     case!(pvalidate_refused::list_in_shared_memory_is_refused),
     case!(pvalidate_refused::failing_entry_stops_the_list_there),
+    case!(given_away::list_in_a_page_of_the_hosts_is_refused),
+    case!(given_away::page_of_the_hosts_is_not_rescinded_and_not_validated_anew),
+    case!(given_away::calling_area_and_vmsa_in_pages_of_the_hosts_are_refused),
+    case!(given_away::buffers_in_pages_of_the_hosts_are_refused),
     case!(calling_area::calling_area_moves),
     case!(calling_area::new_calling_area_starts_clear),
     case!(calling_area::old_calling_area_is_ordinary_memory_again),
