@@ -3,21 +3,20 @@
 use alloc::vec::Vec;
 use boot_handoff::{Handoff, PageRange, Parameters};
 use core::mem::offset_of;
-use guest_start::{MemoryRange, VIDEO_MEMORY, VmFacts};
+use guest_start::host_description::{self, MAXIMUM_VCPUS};
+use guest_start::{MemoryRange, VmFacts};
 use hardware::boot::{Layout, copy_page};
 use hardware::cpu::Cpu;
 use hardware::termination::{Reason, terminate};
 use hardware::{cpu, cpuid, region};
 use log::LevelFilter;
 use snp_abi::acpi::Madt;
-use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryKind, MemoryMapEntry, memory_ranges};
+use snp_abi::igvm_parameters::{MAXIMUM_MEMORY_MAP_ENTRIES, MemoryMapEntry};
 use snp_abi::rmp::Vmpl;
 use zerocopy::{FromBytes, FromZeros};
 
 /// Level at which the guest runs.
 pub const GUEST_VMPL: Vmpl = Vmpl::Vmpl2;
-/// Most vCPUs that the list of the host is read for.
-const MAXIMUM_VCPUS: usize = 512;
 /// The heap's part of the region: without the vTPM one 2 MiB page holds it, the other one is the TPM's, twice over while the
 /// endorsement key is made.
 const HEAP_BYTES: u64 = if cfg!(feature = "vtpm") { 4 << 20 } else { 2 << 20 };
@@ -36,7 +35,7 @@ impl Facts {
         VmFacts {
             memory: &self.memory,
             apic_ids: &self.apic_ids,
-            region: MemoryRange { start: region::start(), end: region::end() },
+            region: own_region(),
             c_bit: region::c_bit(),
             cpuid: cpuid::page().unwrap_or_else(|| terminate(Reason::CpuidPage)),
             sev_features: cpuid::sev_features(),
@@ -85,51 +84,30 @@ pub fn read(handoff: &Handoff, cpu: &mut Cpu) -> Facts {
     Facts { memory, apic_ids }
 }
 
-/// RAM of the host's memory map, sorted, without the video memory; none if it is malformed or lacks our region.
 fn memory(handoff: &Handoff) -> Option<Vec<MemoryRange>> {
     let page = copy_page(handoff.memory_map_page);
     let mut entries = [MemoryMapEntry::new_zeroed(); MAXIMUM_MEMORY_MAP_ENTRIES];
     for (entry, bytes) in entries.iter_mut().zip(page.chunks_exact(size_of::<MemoryMapEntry>())) {
         *entry = MemoryMapEntry::read_from_bytes(bytes).ok()?;
     }
-    let mut memory: Vec<MemoryRange> = Vec::new();
-    memory.try_reserve_exact(2 * MAXIMUM_MEMORY_MAP_ENTRIES).ok()?;
-    for range in memory_ranges(&entries) {
-        let range = range.ok()?;
-        if range.kind == Some(MemoryKind::Memory) {
-            let end = range.start.checked_add(range.length)?;
-            push_outside_video_memory(&mut memory, range.start, end);
-        }
-    }
-    memory.sort_unstable_by_key(|range| range.start);
-    let overlap = memory.windows(2).any(|pair| matches!(pair, [first, second] if first.end > second.start));
-    let has_region = memory.iter().any(|range| range.start <= region::start() && region::end() <= range.end);
-    (!overlap && has_region).then_some(memory)
+    host_description::memory(&entries, own_region())
 }
 
-fn push_outside_video_memory(memory: &mut Vec<MemoryRange>, start: u64, end: u64) {
-    for (start, end) in [(start, end.min(VIDEO_MEMORY.start)), (start.max(VIDEO_MEMORY.end), end)] {
-        if start < end {
-            memory.push(MemoryRange { start, end });
-        }
-    }
+/// The firmware's region.
+fn own_region() -> MemoryRange {
+    MemoryRange { start: region::start(), end: region::end() }
 }
 
 /// The APIC ids: from the MADT if the image asked for one, else from the host's list; this vCPU's own first.
 fn apic_ids(handoff: &Handoff, cpu: &mut Cpu, count: u32) -> Option<Vec<u32>> {
     let own = own_apic_id()?;
-    let mut ids = Vec::new();
-    ids.try_reserve_exact(MAXIMUM_VCPUS).ok()?;
-    ids.push(own);
     let madt = copy_page(handoff.madt_page);
     let parsed = if handoff.madt_page == 0 { None } else { Madt::parse(&madt).ok() };
     match parsed {
-        Some(madt) => ids.extend(madt.apic_ids().filter(|id| *id != own).take(MAXIMUM_VCPUS - 1)),
-        None if count > 1 => listed_apic_ids(cpu, own, &mut ids)?,
-        None => {}
+        Some(madt) => host_description::apic_ids(own, madt.apic_ids(), count),
+        None if count > 1 => listed_apic_ids(cpu, own, count),
+        None => host_description::apic_ids(own, core::iter::empty(), count),
     }
-    // The host says twice how many vCPUs there are; it must agree with itself.
-    (count == 0 || ids.len() == count as usize).then_some(ids)
 }
 
 /// What the host says this vCPU's APIC id is; a lie only hurts the VM's ability to start.
@@ -138,11 +116,10 @@ fn own_apic_id() -> Option<u32> {
     Some(leaf[3])
 }
 
-fn listed_apic_ids(cpu: &mut Cpu, own: u32, ids: &mut Vec<u32>) -> Option<()> {
+fn listed_apic_ids(cpu: &mut Cpu, own: u32, count: u32) -> Option<Vec<u32>> {
     let page = cpu.share_page().ok()?;
     cpu::with_ghcb(|ghcb| ghcb.apic_ids(&page))?.ok()?;
     let word = |index: usize| (page.read_word(index / 2 * 8) >> (32 * (index % 2))) as u32;
-    let count = (word(0) as usize).min(MAXIMUM_VCPUS);
-    ids.extend((1..=count).map(word).filter(|id| *id != own));
-    Some(())
+    let listed = (word(0) as usize).min(MAXIMUM_VCPUS);
+    host_description::apic_ids(own, (1..=listed).map(word), count)
 }

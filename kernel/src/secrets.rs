@@ -8,21 +8,53 @@ use hardware::termination::{Reason, terminate};
 use snp_abi::secrets::{GuestArea, SecretsPage, SvsmArea};
 use spin::Mutex;
 use svsm_protocol::PspChannel;
-use zerocopy::{FromBytes, FromZeros};
+use zerocopy::{FromZeros, IntoBytes};
+use zeroize::Zeroize;
 
 /// The page as VMPL0 found it; its guest's part is what the last guest left there.
 static SECRETS: Mutex<Option<SecretsPage>> = Mutex::new(None);
 
+/// Bytes of [`seed`].
+#[cfg(feature = "vtpm")]
+pub const SEED_BYTES: usize = 48;
+/// Makes the seed differ from everything else that follows from the key.
+#[cfg(feature = "vtpm")]
+const SEED_LABEL: &[u8; 32] = b"Vouchsafe: entropy of the vTPM  ";
+
+/// Follows from VMPCK0. None of the key can be learnt from it.
+#[cfg(feature = "vtpm")]
+static SEED: Mutex<[u8; SEED_BYTES]> = Mutex::new([0; SEED_BYTES]);
+
+/// A secret that the security processor made for this launch, as it were: it follows from VMPCK0.
+#[cfg(feature = "vtpm")]
+pub fn seed() -> zeroize::Zeroizing<[u8; SEED_BYTES]> {
+    zeroize::Zeroizing::new(*SEED.lock())
+}
+
+#[cfg(feature = "vtpm")]
+fn derive_seed(key: &[u8; snp_abi::secrets::VMPCK_BYTES]) {
+    use sha2::{Digest, Sha384};
+    *SEED.lock() = Sha384::new().chain_update(SEED_LABEL).chain_update(key).finalize().into();
+}
+
+#[cfg(not(feature = "vtpm"))]
+fn derive_seed(_: &[u8; snp_abi::secrets::VMPCK_BYTES]) {}
+
 /// Takes the secrets.
 pub fn keep(handoff: &Handoff) {
-    let page = take_secrets_page(handoff.secrets_page);
-    let Ok(mut secrets) = SecretsPage::read_from_bytes(&page) else { terminate(Reason::SecretsPage) };
+    let mut page = take_secrets_page(handoff.secrets_page);
+    let mut place = SECRETS.lock();
+    // Copied to where it stays; the copy on the stack is wiped.
+    let secrets = place.insert(SecretsPage::new_zeroed());
+    secrets.as_mut_bytes().copy_from_slice(&page);
+    page.zeroize();
     // The first guest begins to count.
     secrets.guest_area = GuestArea::new_zeroed();
     if secrets.version == 0 || secrets.vmpcks.iter().any(|key| key.iter().all(|byte| *byte == 0)) {
         terminate(Reason::SecretsPage);
     }
-    *SECRETS.lock() = Some(secrets);
+    let [own, ..] = &secrets.vmpcks;
+    derive_seed(own);
 }
 
 /// Moves VMPL0's own key out of the secrets: from here on only the channel has it.

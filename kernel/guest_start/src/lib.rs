@@ -24,13 +24,14 @@ mod boot_area;
 mod elf;
 mod facts;
 mod firmware;
+pub mod host_description;
 mod host_files;
 mod linux;
 mod long_mode;
 mod measured;
 mod memory;
 
-pub use facts::{MemoryRange, VIDEO_MEMORY, VmFacts};
+pub use facts::{MemoryRange, VmFacts};
 pub use host_files::{FileError, HostFile, HostFiles};
 pub use memory::{CannotStart, GuestMemory};
 

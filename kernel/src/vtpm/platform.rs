@@ -1,8 +1,15 @@
 //! What the TPM engine needs of the machine: entropy, a clock, and no durable memory.
+//!
+//! The processor's generators have failed before (AMD's bulletin on RDSEED of 2025), so their words are not used alone: each is
+//! combined with a stream that follows from VMPCK0, which the security processor's own generator made for this launch, and
+//! which only VMPL0 knows. Both would have to fail.
 
+use crate::secrets::{self, SEED_BYTES};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use hardware::entropy::{Entropy, EntropyFailure};
 use hardware::{cpuid, instructions};
+use sha2::{Digest, Sha512};
 use tpm::{BufferBytes, CommitFailure, Platform, StateChange};
 use zeroize::Zeroizing;
 
@@ -10,6 +17,9 @@ use zeroize::Zeroizing;
 const TIMING_LEAF: u32 = 0x4000_0010;
 /// Used where no leaf says better. The TPM's time is the host's in any case: it never goes back, and proves nothing else.
 const ASSUMED_KILOHERTZ: u64 = 2_000_000;
+
+/// Bytes of a SHA-512.
+const BLOCK_BYTES: usize = 64;
 
 /// The entropy that a TPM was made from. No `Debug`: every secret of the TPM follows from it.
 pub struct BirthEntropy(Zeroizing<Vec<u8>>);
@@ -24,9 +34,40 @@ enum Memory {
     Replaying(Zeroizing<Vec<u8>>),
 }
 
+/// A stream of SHA-512 over a secret and a counter, which no two platforms have in common. No `Debug`: it holds the secret.
+struct Share {
+    secret: Zeroizing<[u8; SEED_BYTES]>,
+    number: u64,
+    used: u64,
+}
+
+/// Platforms so far.
+static PLATFORMS: AtomicU64 = AtomicU64::new(0);
+
+impl Share {
+    fn new() -> Self {
+        Self { secret: secrets::seed(), number: PLATFORMS.fetch_add(1, Ordering::Relaxed), used: 0 }
+    }
+
+    /// Adds the stream's next bytes to these.
+    fn combine(&mut self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(BLOCK_BYTES) {
+            // All parts have fixed lengths.
+            let hash = Sha512::new().chain_update(&self.secret[..]).chain_update(self.number.to_le_bytes());
+            let block = Zeroizing::new(<[u8; BLOCK_BYTES]>::from(
+                hash.chain_update(self.used.to_le_bytes()).finalize(),
+            ));
+            self.used += 1;
+            part.iter_mut().zip(block.iter()).for_each(|(byte, other)| *byte ^= other);
+        }
+    }
+}
+
 /// The platform of one TPM.
 pub struct TpmPlatform {
     entropy: Entropy,
+    /// The security processor's share.
+    share: Share,
     memory: Memory,
     kilohertz: u64,
     /// The latest time that was given out: TSCs of two vCPUs may differ.
@@ -37,7 +78,7 @@ impl TpmPlatform {
     fn new(memory: Memory) -> Result<Self, EntropyFailure> {
         let told = u64::from(cpuid::query(TIMING_LEAF, 0).eax);
         let kilohertz = if told == 0 { ASSUMED_KILOHERTZ } else { told };
-        Ok(Self { entropy: Entropy::new()?, memory, kilohertz, latest: 0 })
+        Ok(Self { entropy: Entropy::new()?, share: Share::new(), memory, kilohertz, latest: 0 })
     }
 
     /// A platform that notes the entropy it gives, until [`Self::finish_recording`].
@@ -69,6 +110,7 @@ impl Platform for TpmPlatform {
             return Ok(());
         }
         self.entropy.fill(bytes).map_err(|EntropyFailure| tpm::EntropyFailure)?;
+        self.share.combine(bytes);
         if let Memory::Recording(noted) = &mut self.memory {
             noted.extend_from_slice(bytes);
         }

@@ -184,7 +184,8 @@ fn a_linux_guest_gets_all_memory_and_the_files_that_the_image_names() {
 
 #[test]
 fn a_file_that_is_not_the_measured_one_starts_no_guest() {
-    let changes: [(&str, fn(&mut Vec<u8>)); 7] = [
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 7] = [
         ("kernel", |file| file[0x2fff] ^= 1),
         ("kernel", |file| file[0x1f1] ^= 1),
         ("kernel", |file| file.truncate(0x2000)),
