@@ -5,7 +5,7 @@ use crate::check::{Check, expect_eq};
 use crate::ghcb;
 use crate::memory::fresh_page;
 use crate::svsm::{self, call, call_from, entry, write_list};
-use crate::vcpu::private_page;
+use crate::vcpu::{apic_id, private_page};
 
 const SHARED: u64 = 2;
 const ATTEST_SERVICES: u64 = 1 << 32;
@@ -42,7 +42,11 @@ pub fn calling_area_and_vmsa_in_pages_of_the_hosts_are_refused(_: &Boot) -> Chec
     let page = given_away()?;
     expect_eq!(call(svsm::REMAP_CA, page).rax, svsm::INVALID_ADDRESS, "REMAP_CA");
     let (area, boot) = (private_page(), svsm::boot_calling_area());
-    expect_eq!(call_from(boot, svsm::CREATE_VCPU, page, area, 0).rax, svsm::INVALID_ADDRESS, "CREATE_VCPU");
+    expect_eq!(
+        call_from(boot, svsm::CREATE_VCPU, page, area, u64::from(apic_id(0))).rax,
+        svsm::INVALID_ADDRESS,
+        "CREATE_VCPU"
+    );
     finish(page)
 }
 
