@@ -142,6 +142,7 @@ fn kernel() -> Vec<u8> {
     header.preferred_address = (6 * MIB).into();
     header.initial_size = 0x4_0000.into();
     header.initrd_maximum_address = 0x7fff_ffff.into();
+    header.command_line_size = 2047.into();
     header.system_size = ((0x3000u32 - 1024) / 16).into();
     let at = snp_abi::linux::SETUP_HEADER_OFFSET;
     image[at..at + size_of::<SetupHeader>()].copy_from_slice(header.as_bytes());
