@@ -6,7 +6,7 @@
 //! | offset | what |
 //! |---|---|
 //! | 0x001000 | GHCB (shared) |
-//! | 0x003000 | small window |
+//! | 0x003000 | small windows, one page each |
 //! | 0x014000, 0x018000, 0x01c000 | interrupt stacks 1 to 3, two pages each |
 //! | 0x020000 | further shared pages, one slot each |
 //! | 0x100000 | kernel stack, growing down to 0x0e0000: key generation in the vTPM needs the most |
@@ -26,7 +26,7 @@ use snp_abi::address::PAGE_BYTES;
 const CPU_AREAS: u64 = 0xffff_fe00_0000_0000;
 const AREA_BYTES: u64 = 8 << 20;
 const GHCB: u64 = 0x1000;
-const SMALL_WINDOW: u64 = 0x3000;
+const SMALL_WINDOWS: u64 = 0x3000;
 const STACK_TOP: u64 = 0x10_0000;
 const STACK_PAGES: u64 = 32;
 const INTERRUPT_STACK_TOPS: [u64; 3] = [0x1_4000, 0x1_8000, 0x1_c000];
@@ -116,7 +116,7 @@ pub(crate) fn prepare(index: usize, base: &Base) -> Result<Prepared, OutOfMemory
     let ghcb = Ghcb::new(area + GHCB)?;
     // SAFETY: the vCPU has no GHCB yet, so that nobody holds a reference to it.
     unsafe { base.local.ghcb.get().write(Some(ghcb)) };
-    let window = Window::new(area + SMALL_WINDOW, area + LARGE_WINDOW)?;
+    let window = Window::new(area + SMALL_WINDOWS, area + LARGE_WINDOW)?;
     let cpu = Cpu { index, base: area, shared_pages: 0, window };
     Ok(Prepared { cpu, stack_top: area + STACK_TOP })
 }

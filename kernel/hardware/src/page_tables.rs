@@ -125,10 +125,9 @@ impl WindowEntry {
         self.virtual_address
     }
 
-    /// Closes the window.
-    pub(crate) fn hide(&mut self) {
-        write(self.slot, 0);
-        instructions::invlpg(self.virtual_address);
+    /// Where the window shows.
+    pub(crate) fn virtual_address(&self) -> u64 {
+        self.virtual_address
     }
 }
 

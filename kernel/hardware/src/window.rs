@@ -44,29 +44,57 @@ impl From<NotValidated> for WindowError {
     }
 }
 
+/// Small windows of a vCPU: a call's arguments, its calling area and its VMSA stay in one each.
+pub(crate) const SMALL_WINDOWS: usize = 4;
+
 /// One vCPU's windows.
+///
+/// A window stays open until it is needed for another page: what it showed last is what the next call needs, too. What it may show
+/// is decided anew for each access. A page that is rescinded meanwhile cannot be reached through it: the flush that follows each
+/// rescission is for VMPL0's translations, too, and no new one can be made for a page that is not validated.
 #[derive(Debug)]
 pub struct Window {
-    small: WindowEntry,
+    small: [(WindowEntry, Option<u64>); SMALL_WINDOWS],
+    /// The small window that the next new page gets.
+    next: usize,
     large: WindowEntry,
 }
 
 impl Window {
-    /// Windows at two virtual addresses that nothing else uses.
+    /// Windows at virtual addresses that nothing else uses: [`SMALL_WINDOWS`] pages from `small` on, and `large`.
     pub(crate) fn new(small: u64, large: u64) -> Result<Self, OutOfMemory> {
-        Ok(Self { small: WindowEntry::new(small, false)?, large: WindowEntry::new(large, true)? })
+        let entry = |number: u64| Ok((WindowEntry::new(small + number * PAGE_BYTES, false)?, None));
+        let small = [entry(0)?, entry(1)?, entry(2)?, entry(3)?];
+        Ok(Self { small, next: 0, large: WindowEntry::new(large, true)? })
     }
 
     fn show(&mut self, address: u64, size: PageSize) -> Result<u64, WindowError> {
-        let foreign =
-            !region::overlaps(address, size.bytes()) || (size == PageSize::Small && is_lent(address));
-        if !foreign || !is_aligned(address, size) {
+        match size {
+            PageSize::Small => self.show_small(address),
+            PageSize::Large => self.show_large(address),
+        }
+    }
+
+    fn show_small(&mut self, address: u64) -> Result<u64, WindowError> {
+        let own = region::overlaps(address, PAGE_BYTES) && !is_lent(address);
+        if own || !is_aligned(address, PageSize::Small) {
             return Err(WindowError::NotGuestMemory);
         }
-        Ok(match size {
-            PageSize::Small => self.small.show(address),
-            PageSize::Large => self.large.show(address),
-        })
+        let shown = self.small.iter().find(|(_, shown)| *shown == Some(address));
+        if let Some((entry, _)) = shown {
+            return Ok(entry.virtual_address());
+        }
+        let (entry, shown) = &mut self.small[self.next];
+        self.next = (self.next + 1) % SMALL_WINDOWS;
+        *shown = Some(address);
+        Ok(entry.show(address))
+    }
+
+    fn show_large(&mut self, address: u64) -> Result<u64, WindowError> {
+        if region::overlaps(address, PageSize::Large.bytes()) || !is_aligned(address, PageSize::Large) {
+            return Err(WindowError::NotGuestMemory);
+        }
+        Ok(self.large.show(address))
     }
 
     /// Copies bytes out of a page.
@@ -74,9 +102,7 @@ impl Window {
         check_offset(offset, bytes.len())?;
         let place = self.show(page, PageSize::Small)? + offset as u64;
         // SAFETY: the window shows a whole page, the range lies in it, and the slice is the caller's.
-        let copied = unsafe { guest_access::copy(place, bytes.as_mut_ptr() as u64, bytes.len()) };
-        self.small.hide();
-        Ok(copied?)
+        Ok(unsafe { guest_access::copy(place, bytes.as_mut_ptr() as u64, bytes.len()) }?)
     }
 
     /// Copies bytes into a page.
@@ -84,9 +110,7 @@ impl Window {
         check_offset(offset, bytes.len())?;
         let place = self.show(page, PageSize::Small)? + offset as u64;
         // SAFETY: as for `read`; the page holds nothing of Rust's, because it is not the firmware's.
-        let copied = unsafe { guest_access::copy(bytes.as_ptr() as u64, place, bytes.len()) };
-        self.small.hide();
-        Ok(copied?)
+        Ok(unsafe { guest_access::copy(bytes.as_ptr() as u64, place, bytes.len()) }?)
     }
 
     /// Reads quadwords at these offsets in a page.
@@ -97,7 +121,6 @@ impl Window {
             *word = unsafe { guest_access::load(place + word_offset(*offset)) }?;
             Ok::<(), NotValidated>(())
         });
-        self.small.hide();
         Ok(read?)
     }
 
@@ -109,7 +132,6 @@ impl Window {
             guest_access::store(place + word_offset(*offset), *word)
         };
         let written = words.iter().try_for_each(store);
-        self.small.hide();
         Ok(written?)
     }
 
@@ -136,9 +158,7 @@ impl Window {
     pub fn zero(&mut self, page: u64, size: PageSize) -> Result<(), WindowError> {
         let place = self.show(page, size)?;
         // SAFETY: the window shows the whole page, which holds nothing of Rust's.
-        let zeroed = unsafe { guest_access::zero(place, size.bytes()) };
-        self.hide(size);
-        Ok(zeroed?)
+        Ok(unsafe { guest_access::zero(place, size.bytes()) }?)
     }
 
     /// PVALIDATE on a guest page.
@@ -150,9 +170,7 @@ impl Window {
     ) -> Result<(Option<RmpStatus>, bool), WindowError> {
         let place = self.show(page, size)?;
         // SAFETY: the page is not the firmware's; nothing of Rust's depends on it.
-        let outcome = unsafe { guest_access::pvalidate(place, size, validate) };
-        self.hide(size);
-        Ok(outcome?)
+        Ok(unsafe { guest_access::pvalidate(place, size, validate) }?)
     }
 
     /// RMPADJUST on a guest page.
@@ -164,16 +182,7 @@ impl Window {
     ) -> Result<Option<RmpStatus>, WindowError> {
         let place = self.show(page, size)?;
         // SAFETY: the page is not the firmware's, or is lent to the guest: granting it reveals nothing.
-        let status = unsafe { guest_access::rmpadjust(place, size, adjust) };
-        self.hide(size);
-        Ok(status?)
-    }
-
-    fn hide(&mut self, size: PageSize) {
-        match size {
-            PageSize::Small => self.small.hide(),
-            PageSize::Large => self.large.hide(),
-        }
+        Ok(unsafe { guest_access::rmpadjust(place, size, adjust) }?)
     }
 }
 

@@ -191,23 +191,25 @@ impl GuestVcpus {
         Err(Refusal::InvalidParameter.into())
     }
 
-    /// The first context, newest first, that `is_calling` chooses, who learns whether the calling area is that of
+    /// The first context, newest first, that `is_calling` chooses, who can ask whether the calling area is that of
     /// another one, too; it is served until [`Self::finish`].
     pub(crate) fn start(
         &self,
         vcpu: usize,
-        mut is_calling: impl FnMut(&VcpuContext, bool) -> bool,
+        mut is_calling: impl FnMut(&VcpuContext, &dyn Fn() -> bool) -> bool,
     ) -> Option<VcpuContext> {
         let mut entries = self.slots.get(vcpu)?.entries.lock();
         if self.closed.load(Ordering::SeqCst) {
             return None;
         }
-        let all = *entries;
-        let mut ready = entries.iter_mut().flatten().filter(|entry| entry.phase == Phase::Ready);
-        let entry =
-            ready.find(|entry| is_calling(&entry.context, users(&all, entry.context.calling_area) > 1))?;
-        entry.phase = Phase::Serving;
-        Some(entry.context)
+        let ready = entries.iter().flatten().filter(|entry| entry.phase == Phase::Ready);
+        let mut calling = ready
+            .map(|entry| entry.context)
+            .filter(|context| is_calling(context, &|| users(&entries, context.calling_area) > 1));
+        let context = calling.next()?;
+        let mut places = entries.iter_mut().flatten();
+        places.find(|entry| entry.context.vmsa == context.vmsa)?.phase = Phase::Serving;
+        Some(context)
     }
 
     /// Lets no call start any more, and waits until those that are served have ended. The caller must not be serving one itself.
@@ -244,7 +246,12 @@ impl GuestVcpus {
 
     /// Ends the service of a context; its calling area may have moved meanwhile.
     pub(crate) fn finish(&self, vcpu: usize, context: &VcpuContext) {
-        self.replace(vcpu, context, Some(Entry { context: *context, phase: Phase::Ready }));
+        let Some(slot) = self.slots.get(vcpu) else { return };
+        let mut entries = slot.entries.lock();
+        let mut places = entries.iter_mut().flatten();
+        if let Some(entry) = places.find(|entry| entry.context.vmsa == context.vmsa) {
+            *entry = Entry { context: *context, phase: Phase::Ready };
+        }
     }
 }
 

@@ -35,11 +35,11 @@ impl Svsm {
     /// # Errors
     /// If host or processor broke the contract.
     pub fn serve(&self, machine: &mut dyn Machine, vcpu: Vcpu) -> Result<Served, Fatal> {
-        let calling = |context: &VcpuContext, is_shared: bool| {
+        let calling = |context: &VcpuContext, is_shared: &dyn Fn() -> bool| {
             let mut pending = [0];
             let read = machine.read(context.calling_area, CALL_PENDING_OFFSET, &mut pending);
             // Of two VMSAs with one calling area, the one that left by VMGEXIT called; a new one has not run yet.
-            read.is_ok() && pending == [PENDING] && (!is_shared || left_by_vmgexit(machine, context))
+            read.is_ok() && pending == [PENDING] && (!is_shared() || left_by_vmgexit(machine, context))
         };
         let Some(mut context) = self.vcpus.start(vcpu.0, calling) else { return Ok(Served::Nothing) };
         let served = self.serve_call(machine, &mut context);
